@@ -1,0 +1,134 @@
+"""Frozen, validated settings of one configuration, and the hash that names it everywhere.
+
+A `Configuration` holds exactly what changes the numbers: two configurations with equal `config_hash` give the
+same model. How it is run (workers, storage, checkpoint interval) is not part of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+ModelName = Literal["mini"]
+
+
+class Settings(BaseModel):
+    """Base of every settings object: immutable, unknown keys raise."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LossCoefficients(Settings):
+    """α and β of equations 11-15. The paper uses 0 and 1; the loss takes any weight >= 0."""
+
+    alpha_st: float = Field(1.0, ge=0, description="weight of a clip's own time-reversed negative (eq. 11)")
+    alpha_ct: float = Field(1.0, ge=0, description="weight of other clips' time-reversed negatives (eq. 11)")
+    alpha_so: float = Field(1.0, ge=0, description="weight of a clip's own overlaid negative (eq. 12)")
+    alpha_co: float = Field(1.0, ge=0, description="weight of other clips' overlaid negatives (eq. 12)")
+    beta: float = Field(1.0, ge=0, description="weight of the text-anchored loss L_a (eq. 15)")
+
+
+class StageASettings(Settings):
+    """TeminAL A's coefficients (eqs. A15, 18). The paper keeps all of them at 1."""
+
+    alpha_same: float = Field(1.0, ge=0)
+    alpha_diff: float = Field(1.0, ge=0)
+    beta: float = Field(1.0, ge=0)
+
+
+class OptimiserSettings(Settings):
+    """AdamW with linear warm-up and cosine decay to zero over `steps`."""
+
+    steps: int = Field(150, ge=1)
+    lr: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    warmup_fraction: float = Field(0.1, ge=0, le=1)
+    grad_clip: float = Field(1.0, gt=0)
+
+
+class DataSettings(Settings):
+    """Which clips train, select and test, and how many composites are drawn from them (design 3)."""
+
+    train_folds: tuple[int, ...] = (1, 2, 3)
+    eval_folds: tuple[int, ...] = (4,)
+    test_folds: tuple[int, ...] = (5,)
+    takes: int = Field(40, ge=1, description="composites drawn for each pair of classes, for training")
+    eval_takes: int = Field(4, ge=1, description="composites drawn for each pair of classes, for evaluation")
+    holdout_classes: int = Field(0, ge=0, description="classes kept out of training, drawn by draw_seed")
+    after_fraction: float = Field(0.0, ge=0, le=1, description="fraction of the pairs said with 'after'")
+    draw_seed: int = 0
+
+    @model_validator(mode="after")
+    def _folds_are_disjoint(self) -> DataSettings:
+        sets = {"train": self.train_folds, "eval": self.eval_folds, "test": self.test_folds}
+        for name, folds in sets.items():
+            if name != "test" and not folds:
+                raise ValueError(f"{name}_folds is empty; it needs at least one fold")
+            if len(set(folds)) != len(folds):
+                raise ValueError(f"{name}_folds names a fold twice: {folds}")
+        names = list(sets)
+        for i, first in enumerate(names):
+            for second in names[i + 1 :]:
+                shared = sorted(set(sets[first]) & set(sets[second]))
+                if shared:
+                    raise ValueError(
+                        f"fold {shared[0]} is in both {first}_folds and {second}_folds; they must be disjoint"
+                    )
+        return self
+
+
+class ModelSettings(Settings):
+    """Which base model is post-trained. `base` holds how mini's own base is made; other models download theirs."""
+
+    name: ModelName = "mini"
+    base: OptimiserSettings = OptimiserSettings(steps=100)
+    base_batch_size: int = Field(64, ge=1)
+    base_seed: int = 0
+
+
+class Configuration(Settings):
+    """One point of a sweep: stage A alone (shared by others), B from the base, or B from stage A ("AB")."""
+
+    stages: Literal["A", "B", "AB"]
+    batch_size: int = Field(ge=1)
+    model: ModelSettings = ModelSettings()
+    data: DataSettings = DataSettings()
+    coefficients: LossCoefficients | None = None
+    stage_a: StageASettings | None = None
+    optimiser_a: OptimiserSettings | None = None
+    optimiser_b: OptimiserSettings | None = None
+
+    @model_validator(mode="after")
+    def _has_what_its_stages_need(self) -> Configuration:
+        for letter, fields in (
+            ("A", ("stage_a", "optimiser_a")),
+            ("B", ("coefficients", "optimiser_b")),
+        ):
+            for field in fields:
+                if (getattr(self, field) is not None) != (letter in self.stages):
+                    need = "needs" if letter in self.stages else "does not take"
+                    raise ValueError(f"a configuration of stages {self.stages} {need} {field}")
+        return self
+
+    def stage_a_configuration(self) -> Configuration:
+        """The stage-A run this AB configuration starts from; equal for every α and β."""
+        if self.stages != "AB":
+            raise ValueError(f"stages {self.stages} does not start from a stage-A run")
+        return self.model_copy(update={"stages": "A", "coefficients": None, "optimiser_b": None})
+
+
+def canonical_hash(value: object, length: int = 12) -> str:
+    """SHA-256 of the canonical JSON of a JSON-able value, shortened to `length` hex digits."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def config_hash(configuration: Configuration) -> str:
+    """The one name of a configuration: dedupe, resume, the stage cache and the MLflow tags all use it.
+
+    The test folds do not train or select anything, so they are left out.
+    """
+    return canonical_hash(configuration.model_dump(mode="json", exclude={"data": {"test_folds"}}))

@@ -1,0 +1,59 @@
+"""What tclap asks of a contrastive audio-language model: two towers, each in a frozen and a trainable half.
+
+Shapes: B batch, T samples of a window, L tokens of one text, D embedding size; `...` a model's own feature shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+
+@runtime_checkable
+class ContrastiveModel(Protocol):
+    """A model whose frozen halves are computed once per sweep and whose heads are post-trained."""
+
+    name: str
+    window_s: float
+    sample_rate_hz: int
+    logit_scale: nn.Parameter  # log of the factor on cosine similarities; trained and saved
+
+    def audio_frozen(self, wave: Tensor) -> Tensor:
+        """[B, T] -> [B, ...] features, without gradient."""
+        ...
+
+    def audio_head(self, features: Tensor) -> Tensor:
+        """[B, ...] -> [B, D] L2-normalised embeddings."""
+        ...
+
+    def text_frozen(self, texts: Sequence[str]) -> list[Tensor]:
+        """B texts -> B features [L, ...], unpadded, without gradient."""
+        ...
+
+    def text_head(self, features: Sequence[Tensor]) -> Tensor:
+        """B features [L, ...] -> [B, D] L2-normalised embeddings."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Hash of everything that the frozen halves' outputs depend on."""
+        ...
+
+    def module(self) -> nn.Module:
+        """The torch module that owns every tensor, for devices, state and optimisers."""
+        ...
+
+    def rebuild_config(self) -> dict[str, object]:
+        """JSON-able arguments from which `tclap.models.build` makes the same architecture."""
+        ...
+
+
+def trainable_parameters(model: ContrastiveModel) -> dict[str, nn.Parameter]:
+    """Name -> parameter of everything that post-training changes, `logit_scale` included."""
+    return {name: p for name, p in model.module().named_parameters() if p.requires_grad}
+
+
+def logit_factor(model: ContrastiveModel) -> Tensor:
+    """exp(logit_scale), clamped at 100 (design 5)."""
+    return model.logit_scale.exp().clamp(max=100.0)

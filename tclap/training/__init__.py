@@ -1,0 +1,1 @@
+"""Post-training in plain torch: samples, stages, the loop, its distribution over workers, checkpoints."""

@@ -1,0 +1,77 @@
+"""mini's base model: trained on single sounds of the training folds, once per content, in seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import filelock
+import numpy as np
+
+from tclap.config import DataSettings, ModelSettings, canonical_hash
+from tclap.data import captions, compose
+from tclap.data.draws import batch_schedule, held_out_classes
+from tclap.data.esc50 import Dataset
+from tclap.errors import InputError
+from tclap.features import audio_features, text_features
+from tclap.models.base import ContrastiveModel, trainable_parameters
+from tclap.models.mini import Mini
+from tclap.training import checkpoint
+from tclap.training.loop import Report, run_stage
+from tclap.training.samples import base_stage
+
+
+def seen_classes(dataset: Dataset, data: DataSettings) -> np.ndarray:
+    """Class ids that training may use."""
+    unseen = held_out_classes(len(dataset.class_names), data.holdout_classes, data.draw_seed)
+    return np.setdiff1d(np.arange(len(dataset.class_names)), unseen)
+
+
+def untrained(dataset: Dataset, settings: ModelSettings) -> ContrastiveModel:
+    """A fresh mini whose words are those of every caption over the dataset's classes."""
+    return Mini(captions.vocabulary(dataset.class_names), init_seed=settings.base_seed)
+
+
+def base_checkpoint(
+    dataset: Dataset,
+    dataset_digest: str,
+    data: DataSettings,
+    settings: ModelSettings,
+    cache: Path,
+    report: Report = lambda step, metrics: None,
+) -> Path:
+    """The base model's checkpoint folder, `cache/base/<key>`; trained unless it is there already."""
+    model = untrained(dataset, settings)
+    shapes = {name: list(p.shape) for name, p in trainable_parameters(model).items()}
+    seen = seen_classes(dataset, data)
+    key = canonical_hash(
+        [
+            model.fingerprint(),
+            shapes,
+            dataset_digest,
+            sorted(data.train_folds),
+            seen.tolist(),
+            settings.model_dump(mode="json"),
+        ],
+        16,
+    )
+    place = cache / "base" / key
+    if place.exists():
+        return place
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(place.with_suffix(".lock")):
+        if not place.exists():
+            clips = dataset.clips_in(data.train_folds)
+            clips = clips[np.isin(dataset.class_ids[clips], seen)]
+            if len(clips) < 2:
+                raise InputError(f"{dataset.root} has {len(clips)} training clip(s); mini's base needs at least 2")
+            composites, rows = compose.unique_composites(compose.single(clips))
+            steps = settings.base.steps
+            size = min(settings.base_batch_size, len(clips))
+            schedule = batch_schedule(len(clips), 1, size, steps, settings.base_seed)[..., 0]  # [S, N]
+            class_of_row = dataset.class_ids[composites.first]
+            stage = base_stage(class_of_row, dataset.class_names, rows[schedule])
+            audio = audio_features(model, dataset, dataset_digest, composites, cache)
+            text = text_features(model, sorted(set(stage.captions.ravel().tolist())), cache)
+            run_stage(model, stage, audio, text, settings.base, seed=settings.base_seed, report=report)
+            checkpoint.save(place, model, {"base_of": str(dataset.root), "clips": len(clips), "steps": steps})
+    return place

@@ -1,0 +1,133 @@
+"""One stage of training in plain torch: knows nothing of files, Ray or MLflow.
+
+    report = lambda step, metrics: print(step, metrics["loss"])
+    run_stage(model, stage, audio, text, OptimiserSettings(steps=150), seed=0, report=report)
+
+Shapes: N pairs of a batch, n pairs of this worker, K kinds, D embedding size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tclap.config import OptimiserSettings
+from tclap.features import TextFeatures
+from tclap.losses import contrastive_loss
+from tclap.models.base import ContrastiveModel, logit_factor, trainable_parameters
+from tclap.training import distributed
+from tclap.training.samples import Stage
+
+Report = Callable[[int, dict[str, float]], None]
+State = dict[str, Any]
+
+
+def learning_rate(step: int, settings: OptimiserSettings) -> float:
+    """Linear warm-up over `warmup_fraction` of the steps, then a cosine to zero after the last."""
+    warmup = round(settings.warmup_fraction * settings.steps)
+    if step < warmup:
+        return settings.lr * (step + 1) / warmup
+    progress = (step - warmup) / max(1, settings.steps - warmup)
+    return settings.lr * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def make_optimiser(model: ContrastiveModel, settings: OptimiserSettings) -> torch.optim.Optimizer:
+    """AdamW; weight decay on matrices only, as is usual for transformers."""
+    parameters = list(trainable_parameters(model).values())
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.lr)
+
+
+def batch_loss(model: ContrastiveModel, stage: Stage, step: int, audio: np.ndarray, text: TextFeatures) -> Tensor:
+    """This worker's share of the loss of one batch; its gradients sum to the whole batch's over workers.
+
+    audio [windows, ...] and text: frozen features, named by the rows and captions of `stage`.
+    """
+    device = model.logit_scale.device
+    n = stage.audio_rows.shape[1]
+    share = distributed.shares(n)[distributed.rank()]
+    rows = stage.audio_rows[step, share]  # [n, K]
+    heard = torch.from_numpy(audio[rows.T.reshape(-1)]).to(device)  # [K*n, ...]
+    read = text.take(text.rows(stage.captions[step, share].T.reshape(-1).tolist()), device)
+    kinds = rows.shape[1]
+    with torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+        audio_z = model.audio_head(heard)  # [K*n, D]
+        text_z = model.text_head(read)
+    audio_z, text_z = (
+        distributed.gather(z.reshape(kinds, -1, z.shape[-1]).float(), n) for z in (audio_z, text_z)
+    )  # [K, N, D]
+    weights = stage.weights(step).to(device)
+    return contrastive_loss(audio_z, text_z, logit_factor(model), weights, stage.beta, share)
+
+
+def run_stage(
+    model: ContrastiveModel,
+    stage: Stage,
+    audio: np.ndarray,
+    text: TextFeatures,
+    settings: OptimiserSettings,
+    *,
+    seed: int,
+    report: Report,
+    resume: State | None = None,
+    checkpoint_every: int | None = None,
+    on_checkpoint: Callable[[State], None] | None = None,
+) -> None:
+    """Train `model` in place for `settings.steps` steps.
+
+    report: called with (step, metrics) after each step. on_checkpoint: called on every worker, every
+    `checkpoint_every` steps, with a state that `resume` takes to continue as if never interrupted.
+    Raises FloatingPointError, naming stage and step, where the loss is not finite.
+    """
+    module = model.module()
+    parameters = trainable_parameters(model)
+    optimiser = make_optimiser(model, settings)
+    first = 0
+    if resume is not None:
+        first = resume["step"]
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(resume["model"][name])
+        optimiser.load_state_dict(resume["optimiser"])
+    module.train()
+    device = model.logit_scale.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        for step in range(first, settings.steps):
+            # Seeded by step, so that a resumed stage draws the dropout of an uninterrupted one.
+            torch.manual_seed(int(np.random.SeedSequence([seed, step, distributed.rank()]).generate_state(1)[0]))
+            lr = learning_rate(step, settings)
+            for group in optimiser.param_groups:
+                group["lr"] = lr
+            loss = batch_loss(model, stage, step, audio, text)
+            total = distributed.sum_scalar(loss)
+            if not math.isfinite(total):
+                raise FloatingPointError(f"loss is {total} at step {step} of stage {stage.name}; try a lower lr")
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            distributed.sum_gradients(parameters.values())
+            norm = nn.utils.clip_grad_norm_(parameters.values(), settings.grad_clip)
+            optimiser.step()
+            report(
+                step,
+                {"loss": total, "lr": lr, "grad_norm": float(norm), "logit_factor": float(logit_factor(model).detach())},
+            )
+            done = step + 1
+            if on_checkpoint and checkpoint_every and done % checkpoint_every == 0 and done < settings.steps:
+                on_checkpoint(_state(done, parameters, optimiser))
+    module.eval()
+
+
+def _state(step: int, parameters: dict[str, nn.Parameter], optimiser: torch.optim.Optimizer) -> State:
+    return {
+        "step": step,
+        "model": {name: p.detach().cpu().clone() for name, p in parameters.items()},
+        "optimiser": optimiser.state_dict(),
+    }
