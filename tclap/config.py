@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-ModelName = Literal["mini"]
+ModelName = Literal["mini", "msclap-2022", "msclap-2023", "laion"]
 
 
 class Settings(BaseModel):

@@ -71,7 +71,12 @@ def tnce(logits: Tensor, weights: Tensor, positive: Tensor) -> Tensor:
 
 
 def contrastive_loss(
-    audio: Tensor, text: Tensor, logit_factor: Tensor, weights: Tensor, beta: float, share: slice | None = None
+    audio: Tensor,
+    text: Tensor,
+    logit_factor: Tensor,
+    weights: Tensor,
+    beta: float,
+    share: slice | None = None,
 ) -> Tensor:
     """L_t + beta * L_a (eqs. 8, 14, 15, 18), each the sum over its K blocks of the mean over N.
 

@@ -89,7 +89,8 @@ def digest(dataset: Dataset) -> str:
         raise InputError(_named(dataset, [f"{name}: missing" for name in missing]))
     with ThreadPoolExecutor() as pool:
         files = pool.map(
-            lambda clip: hashlib.sha256(dataset.path(clip).read_bytes()).hexdigest(), range(len(dataset.filenames))
+            lambda clip: hashlib.sha256(dataset.path(clip).read_bytes()).hexdigest(),
+            range(len(dataset.filenames)),
         )
         rows = zip(dataset.filenames, dataset.folds.tolist(), dataset.class_ids.tolist(), files, strict=True)
         return hashlib.sha256(repr((dataset.class_names, list(rows))).encode()).hexdigest()

@@ -6,7 +6,6 @@ sound is heard. Each class is a recipe; pitch, rate, level, onset and background
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path

@@ -215,7 +215,9 @@ def score_suite(
         credits = np.concatenate(
             [
                 credit(_similarity(task, audio, text, slice(start, start + SCORE_BATCH)), right, task.rule)
-                for start, right in ((s, task.right[s : s + SCORE_BATCH]) for s in range(0, len(task.right), SCORE_BATCH))
+                for start, right in (
+                    (s, task.right[s : s + SCORE_BATCH]) for s in range(0, len(task.right), SCORE_BATCH)
+                )
             ]
         )
         scores[name] = _score(name, credits, task)

@@ -30,7 +30,13 @@ PADDING, UNKNOWN = 0, 1  # word ids; the vocabulary follows
 
 def _transformer(layers: int) -> nn.TransformerEncoder:
     layer = nn.TransformerEncoderLayer(
-        WIDTH, nhead=4, dim_feedforward=2 * WIDTH, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        WIDTH,
+        nhead=4,
+        dim_feedforward=2 * WIDTH,
+        dropout=0.0,
+        activation="gelu",
+        batch_first=True,
+        norm_first=True,
     )
     return nn.TransformerEncoder(layer, layers, norm=nn.LayerNorm(WIDTH), enable_nested_tensor=False)
 
@@ -92,7 +98,12 @@ class Mini(nn.Module):
         return F.normalize(self.text_projection((x * kept).sum(1) / kept.sum(1)), dim=-1)
 
     def fingerprint(self) -> str:
-        frozen = {"name": self.name, "mel": MEL, "log": [LOG_FLOOR, LOG_MEAN, LOG_STD], "words": self.vocabulary}
+        frozen = {
+            "name": self.name,
+            "mel": MEL,
+            "log": [LOG_FLOOR, LOG_MEAN, LOG_STD],
+            "words": self.vocabulary,
+        }
         return canonical_hash(frozen)
 
     def module(self) -> nn.Module:

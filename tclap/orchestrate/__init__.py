@@ -1,0 +1,1 @@
+"""How trials run: the only room that knows Ray, Optuna and MLflow."""

@@ -1,0 +1,1 @@
+"""Tables beside the published numbers, and plots; plain frames in, files out."""

@@ -117,7 +117,12 @@ def run_stage(
             optimiser.step()
             report(
                 step,
-                {"loss": total, "lr": lr, "grad_norm": float(norm), "logit_factor": float(logit_factor(model).detach())},
+                {
+                    "loss": total,
+                    "lr": lr,
+                    "grad_norm": float(norm),
+                    "logit_factor": float(logit_factor(model).detach()),
+                },
             )
             done = step + 1
             if on_checkpoint and checkpoint_every and done % checkpoint_every == 0 and done < settings.steps:

@@ -1,0 +1,43 @@
+"""Table IV of the paper: four sets of loss coefficients, each after TeminAL B alone and after A and B.
+
+ray job submit --working-dir . -- python sweeps/table4.py     # on a cluster
+python sweeps/table4.py                                        # on this machine, synthetic sound, mini
+python sweeps/table4.py --preset paper --dry-run               # what the paper ran: 24 configurations
+"""
+
+from pydantic_settings import CliApp
+
+from tclap.command_line import run_or_exit
+from tclap.config import LossCoefficients
+from tclap.orchestrate.sweep import run_sweep
+from tclap.sweep_settings import SweepSettings
+
+ROWS = [
+    # stages, alpha_st, alpha_ct, alpha_so, alpha_co, beta
+    ("B", 0, 0, 0, 0, 1),
+    ("B", 1, 0, 1, 0, 1),
+    ("B", 0, 1, 0, 1, 1),
+    ("B", 1, 1, 1, 1, 1),
+    ("AB", 0, 0, 0, 0, 1),
+    ("AB", 1, 0, 1, 0, 1),
+    ("AB", 0, 1, 0, 1, 1),
+    ("AB", 1, 1, 1, 1, 1),
+]
+
+
+def main() -> int:
+    settings = CliApp.run(SweepSettings)
+    configurations = [
+        settings.configuration(
+            stages,
+            LossCoefficients(alpha_st=st, alpha_ct=ct, alpha_so=so, alpha_co=co, beta=beta),
+            batch_size,
+        )
+        for batch_size in settings.batch_sizes
+        for stages, st, ct, so, co, beta in ROWS
+    ]
+    return run_sweep(settings, configurations, table="table4")
+
+
+if __name__ == "__main__":
+    run_or_exit(main)

@@ -1,0 +1,38 @@
+"""What the `tclap` command and the sweep scripts share: wrong input is one line on stderr and exit code 2."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import SettingsError
+
+from tclap.errors import InputError
+
+
+def run_or_exit(command: Callable[[], int | None]) -> NoReturn:
+    """Run `command` and exit with its code; an InputError or a refused setting becomes one line and code 2."""
+    try:
+        sys.exit(command() or 0)
+    except ValidationError as error:
+        fail("; ".join(_line(e) for e in error.errors(include_url=False)))
+    except (InputError, SettingsError) as error:
+        fail(str(error))
+
+
+def fail(message: str) -> NoReturn:
+    """Print one line and exit with code 2."""
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    sys.exit(2)
+
+
+def _line(error: ErrorDetails) -> str:
+    location = [str(part) for part in error["loc"] if not isinstance(part, int)]
+    flag = "--" + ".".join(location).replace("_", "-") if location else ""
+    message = str(error["msg"]).removeprefix("Value error, ")
+    given = error["input"]
+    shown = f" {given!r}" if isinstance(given, str | int | float) else ""
+    return f"{flag}{shown}: {message}" if flag else message

@@ -1,0 +1,203 @@
+"""Ray Tune over a plan's waves: what a sweep script calls."""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+from ray import tune
+from rich.console import Console
+from rich.markup import escape
+
+from tclap.config import Configuration, config_hash
+from tclap.data.esc50 import digest, read_index
+from tclap.data.synth import write_dataset
+from tclap.orchestrate import tracking
+from tclap.orchestrate.trial import Sweep, run_trial
+from tclap.plan import Plan, describe, label, make_plan, results
+from tclap.report.tables import result_frame, write_tables
+from tclap.storage import cache_folder, check_writable
+from tclap.sweep_settings import SweepSettings
+from tclap.training.run import check, open_workspace, prepare
+
+# Train polls its workers every 2 s by default, which a trial of seconds waits for again and again.
+RUNTIME_ENV = {"env_vars": {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}}
+# What a trial's own driver process takes. With a whole CPU, drivers and workers would wait for each other for ever.
+DRIVER_RESOURCES = {"node:__internal_head__": 0.001}
+
+console = Console(soft_wrap=True, highlight=False)
+
+
+def run_sweep(settings: SweepSettings, configurations: Sequence[Configuration], table: str) -> int:
+    """Run `configurations` and write their table as `table`.csv, .md, .html and .png; 1 where a trial failed.
+
+    Raises InputError before anything expensive where settings and dataset do not fit.
+    """
+    plan = make_plan(configurations, settings.seeds)
+    if settings.dry_run:
+        if settings.data is not None and settings.data.exists():
+            _check(settings.data, plan)
+        elif settings.data is not None:
+            console.print(f"note: {settings.data} does not exist yet, so folds and batch sizes are not checked")
+        console.print(escape(describe(plan, settings.sweep_folder)))
+        return 0
+    data = dataset_folder(settings)
+    _check(data, plan)
+    check_writable(settings.sweep_folder)
+    console.print(escape(describe(plan, settings.sweep_folder)))
+    if len(results(plan, settings.sweep_folder)) < _units(plan):
+        _run_plan(settings, plan, data)
+    done = results(plan, settings.sweep_folder)
+    missing = [(c, s) for wave in plan.waves for c in wave for s in plan.seeds if (config_hash(c), s) not in done]
+    frame = result_frame(plan.trials(), done)
+    files = write_tables(frame, settings.sweep_folder / table)
+    uri = tracking.tracking_uri(settings.storage)
+    client, experiment_id = tracking.connect(uri, settings.storage)
+    run_id = tracking.sweep_run(client, experiment_id, settings.name, _parameters(settings))
+    for file in files:
+        client.log_artifact(run_id, str(file))
+    client.set_terminated(run_id, "FAILED" if missing else "FINISHED")
+    console.print(escape(files[1].read_text()))
+    for configuration, seed in missing:
+        console.print(escape(f"failed: {config_hash(configuration)}  {label(configuration)}  seed {seed}"), style="red")
+    _say_where(settings, uri, experiment_id, run_id)
+    return 1 if missing else 0
+
+
+def dataset_folder(settings: SweepSettings) -> Path:
+    """`--data`, or the synthetic dataset below the storage folder, made now if it does not exist."""
+    if settings.data is not None:
+        return settings.data
+    place = settings.storage / "data" / "synth"
+    if not place.exists():
+        check_writable(settings.storage)
+        console.print(f"writing the synthetic dataset to {place}")
+        write_dataset(place)
+    return place
+
+
+def _check(data: Path, plan: Plan) -> None:
+    dataset = read_index(data)
+    for configuration in plan.trials():
+        check(dataset, configuration)
+
+
+def _units(plan: Plan) -> int:
+    return sum(len(wave) for wave in plan.waves) * len(plan.seeds)
+
+
+def _parameters(settings: SweepSettings) -> dict[str, object]:
+    return settings.model_dump(mode="json", exclude={"dry_run", "name"}, exclude_none=True)
+
+
+def _run_plan(settings: SweepSettings, plan: Plan, data: Path) -> None:
+    storage = settings.storage.resolve()
+    uri = tracking.tracking_uri(storage)
+    client, experiment_id = tracking.connect(uri, storage)
+    parent_id = tracking.sweep_run(client, experiment_id, settings.name, _parameters(settings))
+    dataset_digest = digest(read_index(data))
+    sweep = Sweep(
+        name=settings.name,
+        folder=str(storage / settings.name),
+        data=str(data.resolve()),
+        dataset_digest=dataset_digest,
+        cache=str(cache_folder(storage)),
+        seeds=settings.seeds,
+        workers=settings.workers,
+        use_gpu=settings.use_gpu,
+        tracking_uri=uri,
+        experiment_id=experiment_id,
+        parent_run_id=parent_id,
+    )
+    if not ray.is_initialized():
+        ray.init(runtime_env=RUNTIME_ENV, logging_level="ERROR", log_to_driver=False)
+    started = time.monotonic()
+    ray.get(_prepare.remote(sweep.data, sweep.cache, dataset_digest, plan.trials()[0].model_dump_json()))
+    console.print(f"base model and features ready in {time.monotonic() - started:.0f} s")
+    progress = _Progress(plan, settings.sweep_folder)
+    for wave in plan.waves:
+        _run_wave(wave, sweep, progress)
+
+
+@ray.remote(num_cpus=1, max_retries=3)
+def _prepare(data: str, cache: str, dataset_digest: str, configuration: str) -> None:
+    workspace = open_workspace(Path(data), Path(cache), dataset_digest)
+    prepare(workspace, Configuration.model_validate_json(configuration))
+
+
+def _run_wave(wave: Sequence[Configuration], sweep: Sweep, progress: _Progress) -> None:
+    todo = [c for c in wave if not progress.is_done(c)]
+    if not todo:
+        return
+    tuner = tune.Tuner(
+        tune.with_resources(functools.partial(run_trial, sweep=sweep), DRIVER_RESOURCES),
+        param_space={"configuration": tune.grid_search([c.model_dump_json() for c in todo])},
+        tune_config=tune.TuneConfig(
+            max_concurrent_trials=_concurrent_trials(sweep),
+            trial_dirname_creator=_trial_name,
+        ),
+        run_config=tune.RunConfig(
+            name=f"tune-{int(time.time())}",
+            storage_path=str(Path(sweep.folder) / "ray"),
+            verbose=0,
+            callbacks=[progress],
+        ),
+    )
+    for result in tuner.fit():
+        if result.error is not None:
+            console.print(escape(str(result.error)), style="red")
+
+
+def _trial_name(trial: Any) -> str:
+    return config_hash(Configuration.model_validate_json(trial.config["configuration"]))
+
+
+def _concurrent_trials(sweep: Sweep) -> int:
+    resource = "GPU" if sweep.use_gpu else "CPU"
+    return max(1, math.floor(ray.cluster_resources().get(resource, 0) / sweep.workers))
+
+
+class _Progress(tune.Callback):
+    """A line for each finished run: how many are done and how long is left."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self._plan, self._folder = plan, folder
+        self._total = sum(len(wave) for wave in plan.waves)
+        self._before = sum(self.is_done(c) for wave in plan.waves for c in wave)
+        self._done = self._before
+        self._started = time.monotonic()
+
+    def is_done(self, configuration: Configuration) -> bool:
+        done = results(Plan(((configuration,),), self._plan.seeds), self._folder)
+        return len(done) == len(self._plan.seeds)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._done += 1
+        configuration = Configuration.model_validate_json(trial.config["configuration"])
+        scores = trial.last_result
+        left_s = (time.monotonic() - self._started) / (self._done - self._before) * (self._total - self._done)
+        console.print(
+            f"[{self._done}/{self._total}] {label(configuration)}  3A {scores['zste/3A']:.1f}  "
+            f"3A_order {scores['zste/3A_order']:.1f}  1 {scores['zste/1']:.1f}  about {left_s / 60:.1f} min left",
+            markup=False,
+        )
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        configuration = Configuration.model_validate_json(trial.config["configuration"])
+        console.print(f"FAILED {label(configuration)}", markup=False, style="red")
+
+
+def _say_where(settings: SweepSettings, uri: str, experiment_id: str, run_id: str) -> None:
+    console.print(f"table: {settings.sweep_folder}", markup=False)
+    if uri.startswith("sqlite"):
+        console.print(f"to browse: mlflow ui --backend-store-uri {uri} --port 5000", markup=False)
+        page = "http://127.0.0.1:5000"
+    else:
+        page = uri
+    console.print(f"then open {page}/#/experiments/{experiment_id}/runs/{run_id}", markup=False)

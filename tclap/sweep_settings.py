@@ -1,0 +1,118 @@
+"""The flags of every sweep script, as one frozen object: `SweepSettings` is the command line.
+
+Each flag may also be set as TCLAP_<FLAG> in the environment (a cluster sets TCLAP_STORAGE and TCLAP_DATA once).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tclap.config import (
+    Configuration,
+    DataSettings,
+    LossCoefficients,
+    ModelName,
+    ModelSettings,
+    OptimiserSettings,
+    StageASettings,
+)
+
+# Only what differs from the defaults, which suit mini. Stage lengths are ours: the paper does not print them.
+# 100 steps at 256 pairs are 10 epochs of the paper's 2450 pairs.
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {
+        "model": "msclap-2022",
+        "data": "data/esc50",
+        "batch_sizes": (128, 256, 512),
+        "lr": 1e-4,
+        "takes": 2,
+        "steps_a": 100,
+        "steps_b": 100,
+    }
+}
+
+
+class SweepSettings(BaseSettings):
+    """Flags shared by every sweep script."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TCLAP_",
+        frozen=True,
+        extra="forbid",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_avoid_json=True,
+        cli_hide_none_type=True,
+        cli_enforce_required=True,
+    )
+
+    preset: Literal["paper"] | None = Field(None, description="settings of the paper instead of mini's")
+    data: Path | None = Field(None, description="dataset folder in ESC-50's layout; default: a synthetic one")
+    model: ModelName = Field("mini", description="base model to post-train")
+    batch_sizes: tuple[int, ...] = Field((40,), description="pairs in a batch over all workers, comma-separated")
+    seeds: tuple[int, ...] = Field((0,), description="training seeds, comma-separated")
+    train_folds: tuple[int, ...] = (1, 2, 3)
+    eval_folds: tuple[int, ...] = Field((4,), description="folds that select configurations")
+    test_folds: tuple[int, ...] = Field((5,), description="folds kept for the winner and the baselines")
+    takes: int = Field(40, ge=1, description="training composites drawn for each pair of classes")
+    eval_takes: int = Field(4, ge=1, description="evaluation composites drawn for each pair of classes")
+    holdout_classes: int = Field(0, ge=0, description="classes kept out of training")
+    after_fraction: float = Field(0.0, ge=0, le=1, description="fraction of the pairs said with 'after'")
+    steps_a: int = Field(150, ge=1, description="optimiser steps of stage A")
+    steps_b: int = Field(150, ge=1, description="optimiser steps of stage B")
+    base_steps: int = Field(100, ge=1, description="optimiser steps of mini's base")
+    match_steps: bool = Field(False, description="B-only gets A's steps as well, so that B and AB cost the same")
+    lr: float = Field(1e-3, gt=0, description="peak learning rate of both stages")
+    name: str = Field("table4", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="identity of the sweep")
+    storage: Path = Field(Path("runs"), description="folder for results, features and the default MLflow store")
+    workers: int = Field(1, ge=1, description="Ray Train workers of each trial")
+    use_gpu: bool = Field(False, description="one GPU for each worker")
+    dry_run: bool = Field(False, description="print what would run, and stop")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_preset(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return {**PRESETS.get(given.get("preset") or "", {}), **given}
+
+    @field_validator("batch_sizes")
+    @classmethod
+    def _batch_sizes_are_positive(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        if not sizes or min(sizes) < 1:
+            raise ValueError("batch sizes must be whole numbers from 1 up")
+        return sizes
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_are_distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if not seeds or min(seeds) < 0 or len(set(seeds)) != len(seeds):
+            raise ValueError("seeds must be distinct whole numbers from 0 up")
+        return seeds
+
+    @property
+    def sweep_folder(self) -> Path:
+        return self.storage / self.name
+
+    def data_settings(self) -> DataSettings:
+        names = DataSettings.model_fields.keys() & type(self).model_fields.keys()
+        return DataSettings(**{name: getattr(self, name) for name in names})
+
+    def configuration(
+        self, stages: Literal["B", "AB"], coefficients: LossCoefficients, batch_size: int
+    ) -> Configuration:
+        """The configuration of one row at one batch size under these flags."""
+        steps_b = self.steps_b + (self.steps_a if self.match_steps and stages == "B" else 0)
+        with_a = stages == "AB"
+        return Configuration(
+            stages=stages,
+            batch_size=batch_size,
+            model=ModelSettings(name=self.model, base=OptimiserSettings(steps=self.base_steps)),
+            data=self.data_settings(),
+            coefficients=coefficients,
+            stage_a=StageASettings() if with_a else None,
+            optimiser_a=OptimiserSettings(steps=self.steps_a, lr=self.lr) if with_a else None,
+            optimiser_b=OptimiserSettings(steps=steps_b, lr=self.lr),
+        )
