@@ -30,9 +30,9 @@ def fail(message: str) -> NoReturn:
 
 
 def _line(error: ErrorDetails) -> str:
-    location = [str(part) for part in error["loc"] if not isinstance(part, int)]
-    flag = "--" + ".".join(location).replace("_", "-") if location else ""
-    message = str(error["msg"]).removeprefix("Value error, ")
-    given = error["input"]
+    message, given = error["msg"].removeprefix("Value error, "), error["input"]
+    names = [part for part in error["loc"] if isinstance(part, str)]
+    if not names or (error["type"] == "value_error" and not isinstance(given, str | int | float | tuple)):
+        return message  # of the whole command: the message itself names the flags
     shown = f" {given!r}" if isinstance(given, str | int | float) else ""
-    return f"{flag}{shown}: {message}" if flag else message
+    return f"--{names[-1].replace('_', '-')}{shown}: {message}"

@@ -59,7 +59,7 @@ def audio_features(
         clips = np.union1d(composites.first, composites.second)
         bank = load_events(dataset, clips, model.window_s, model.sample_rate_hz)
         device = model.logit_scale.device
-        out: np.ndarray | None = None
+        out: np.memmap | None = None
         for start, stop in _slices(len(composites), RENDER_BATCH):
             wave = torch.from_numpy(render(bank, composites, start, stop)).to(device)
             features = model.audio_frozen(wave).float().cpu().numpy()

@@ -1,6 +1,6 @@
-"""The flags of every sweep script, as one frozen object: `SweepSettings` is the command line.
+"""Flags: what `tclap train` and every sweep script share, and `SweepSettings`, a sweep script's whole command line.
 
-Each flag may also be set as TCLAP_<FLAG> in the environment (a cluster sets TCLAP_STORAGE and TCLAP_DATA once).
+Each flag of a sweep may also be set as TCLAP_<FLAG> in the environment (a cluster sets TCLAP_STORAGE and TCLAP_DATA).
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tclap.config import (
@@ -36,25 +36,11 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-class SweepSettings(BaseSettings):
-    """Flags shared by every sweep script."""
+class TrainingFlags(BaseModel):
+    """Data, model and optimisation of one configuration or of many."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="TCLAP_",
-        frozen=True,
-        extra="forbid",
-        cli_kebab_case=True,
-        cli_implicit_flags=True,
-        cli_avoid_json=True,
-        cli_hide_none_type=True,
-        cli_enforce_required=True,
-    )
-
-    preset: Literal["paper"] | None = Field(None, description="settings of the paper instead of mini's")
     data: Path | None = Field(None, description="dataset folder in ESC-50's layout; default: a synthetic one")
     model: ModelName = Field("mini", description="base model to post-train")
-    batch_sizes: tuple[int, ...] = Field((40,), description="pairs in a batch over all workers, comma-separated")
-    seeds: tuple[int, ...] = Field((0,), description="training seeds, comma-separated")
     train_folds: tuple[int, ...] = (1, 2, 3)
     eval_folds: tuple[int, ...] = Field((4,), description="folds that select configurations")
     test_folds: tuple[int, ...] = Field((5,), description="folds kept for the winner and the baselines")
@@ -65,10 +51,51 @@ class SweepSettings(BaseSettings):
     steps_a: int = Field(150, ge=1, description="optimiser steps of stage A")
     steps_b: int = Field(150, ge=1, description="optimiser steps of stage B")
     base_steps: int = Field(100, ge=1, description="optimiser steps of mini's base")
-    match_steps: bool = Field(False, description="B-only gets A's steps as well, so that B and AB cost the same")
     lr: float = Field(1e-3, gt=0, description="peak learning rate of both stages")
-    name: str = Field("table4", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="identity of the sweep")
     storage: Path = Field(Path("runs"), description="folder for results, features and the default MLflow store")
+
+    def data_settings(self) -> DataSettings:
+        return DataSettings(**{name: getattr(self, name) for name in DataSettings.model_fields if hasattr(self, name)})
+
+    def model_settings(self) -> ModelSettings:
+        return ModelSettings(name=self.model, base=OptimiserSettings(steps=self.base_steps))
+
+    def configuration(
+        self, stages: Literal["B", "AB"], coefficients: LossCoefficients, batch_size: int, match_steps: bool = False
+    ) -> Configuration:
+        """One configuration under these flags; `match_steps` gives B alone the steps of A as well."""
+        steps_b = self.steps_b + (self.steps_a if match_steps and stages == "B" else 0)
+        with_a = stages == "AB"
+        return Configuration(
+            stages=stages,
+            batch_size=batch_size,
+            model=self.model_settings(),
+            data=self.data_settings(),
+            coefficients=coefficients,
+            stage_a=StageASettings() if with_a else None,
+            optimiser_a=OptimiserSettings(steps=self.steps_a, lr=self.lr) if with_a else None,
+            optimiser_b=OptimiserSettings(steps=steps_b, lr=self.lr),
+        )
+
+
+class SweepSettings(TrainingFlags, BaseSettings):
+    """Flags shared by every sweep script."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TCLAP_",
+        frozen=True,
+        extra="forbid",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_avoid_json=True,
+        cli_hide_none_type=True,
+    )
+
+    preset: Literal["paper"] | None = Field(None, description="settings of the paper instead of mini's")
+    batch_sizes: tuple[int, ...] = Field((40,), description="pairs in a batch over all workers, comma-separated")
+    seeds: tuple[int, ...] = Field((0,), description="training seeds, comma-separated")
+    match_steps: bool = Field(False, description="B-only gets A's steps as well, so that B and AB cost the same")
+    name: str = Field("table4", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="identity of the sweep")
     workers: int = Field(1, ge=1, description="Ray Train workers of each trial")
     use_gpu: bool = Field(False, description="one GPU for each worker")
     dry_run: bool = Field(False, description="print what would run, and stop")
@@ -95,24 +122,3 @@ class SweepSettings(BaseSettings):
     @property
     def sweep_folder(self) -> Path:
         return self.storage / self.name
-
-    def data_settings(self) -> DataSettings:
-        names = DataSettings.model_fields.keys() & type(self).model_fields.keys()
-        return DataSettings(**{name: getattr(self, name) for name in names})
-
-    def configuration(
-        self, stages: Literal["B", "AB"], coefficients: LossCoefficients, batch_size: int
-    ) -> Configuration:
-        """The configuration of one row at one batch size under these flags."""
-        steps_b = self.steps_b + (self.steps_a if self.match_steps and stages == "B" else 0)
-        with_a = stages == "AB"
-        return Configuration(
-            stages=stages,
-            batch_size=batch_size,
-            model=ModelSettings(name=self.model, base=OptimiserSettings(steps=self.base_steps)),
-            data=self.data_settings(),
-            coefficients=coefficients,
-            stage_a=StageASettings() if with_a else None,
-            optimiser_a=OptimiserSettings(steps=self.steps_a, lr=self.lr) if with_a else None,
-            optimiser_b=OptimiserSettings(steps=steps_b, lr=self.lr),
-        )

@@ -197,3 +197,9 @@ def write_dataset(out: Path, classes: int = 10, clips: int = 40, seed: int = 0) 
             out.rmdir()
         root.rename(out)
     return out
+
+
+def default_dataset(storage: Path) -> Path:
+    """The embedded default below `storage`, written if it is not there yet."""
+    place = storage / "data" / "synth"
+    return place if place.exists() else write_dataset(place)

@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from tclap.config import canonical_hash
 from tclap.data.captions import words
 
-MEL = {"n_fft": 512, "hop_length": 320, "n_mels": 64, "f_min": 40.0}
+MELS = 64
+HOP_LENGTH = 320
+MEL = {"n_fft": 512, "hop_length": HOP_LENGTH, "n_mels": MELS, "f_min": 40.0}
 LOG_FLOOR = 1e-5
 LOG_MEAN, LOG_STD = -6.0, 3.0  # brings the log-mel of windows at WINDOW_RMS to about zero mean and unit scale
 WIDTH = 128
@@ -58,10 +60,10 @@ class Mini(nn.Module):
         self._word_id = {word: i + 2 for i, word in enumerate(self.vocabulary)}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(init_seed)
-            frames = round(self.window_s * self.sample_rate_hz) // MEL["hop_length"] + 1
+            frames = round(self.window_s * self.sample_rate_hz) // HOP_LENGTH + 1
             self.mel = torchaudio.transforms.MelSpectrogram(self.sample_rate_hz, **MEL)
             self.audio_in = nn.Sequential(
-                nn.Conv1d(MEL["n_mels"], WIDTH, kernel_size=5, stride=2, padding=2),
+                nn.Conv1d(MELS, WIDTH, kernel_size=5, stride=2, padding=2),
                 nn.GELU(),
                 nn.Conv1d(WIDTH, WIDTH, kernel_size=3, stride=2, padding=1),
             )

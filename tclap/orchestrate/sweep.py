@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from rich.markup import escape
 
 from tclap.config import Configuration, config_hash
 from tclap.data.esc50 import digest, read_index
-from tclap.data.synth import write_dataset
+from tclap.data.synth import default_dataset
 from tclap.orchestrate import tracking
 from tclap.orchestrate.trial import Sweep, run_trial
 from tclap.plan import Plan, describe, label, make_plan, results
@@ -47,9 +48,9 @@ def run_sweep(settings: SweepSettings, configurations: Sequence[Configuration], 
             console.print(f"note: {settings.data} does not exist yet, so folds and batch sizes are not checked")
         console.print(escape(describe(plan, settings.sweep_folder)))
         return 0
-    data = dataset_folder(settings)
-    _check(data, plan)
     check_writable(settings.sweep_folder)
+    data = settings.data or default_dataset(settings.storage)
+    _check(data, plan)
     console.print(escape(describe(plan, settings.sweep_folder)))
     if len(results(plan, settings.sweep_folder)) < _units(plan):
         _run_plan(settings, plan, data)
@@ -68,18 +69,6 @@ def run_sweep(settings: SweepSettings, configurations: Sequence[Configuration], 
         console.print(escape(f"failed: {config_hash(configuration)}  {label(configuration)}  seed {seed}"), style="red")
     _say_where(settings, uri, experiment_id, run_id)
     return 1 if missing else 0
-
-
-def dataset_folder(settings: SweepSettings) -> Path:
-    """`--data`, or the synthetic dataset below the storage folder, made now if it does not exist."""
-    if settings.data is not None:
-        return settings.data
-    place = settings.storage / "data" / "synth"
-    if not place.exists():
-        check_writable(settings.storage)
-        console.print(f"writing the synthetic dataset to {place}")
-        write_dataset(place)
-    return place
 
 
 def _check(data: Path, plan: Plan) -> None:
@@ -117,6 +106,7 @@ def _run_plan(settings: SweepSettings, plan: Plan, data: Path) -> None:
     )
     if not ray.is_initialized():
         ray.init(runtime_env=RUNTIME_ENV, logging_level="ERROR", log_to_driver=False)
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # Tune's own boxes, which its verbose=0 does not silence
     started = time.monotonic()
     ray.get(_prepare.remote(sweep.data, sweep.cache, dataset_digest, plan.trials()[0].model_dump_json()))
     console.print(f"base model and features ready in {time.monotonic() - started:.0f} s")

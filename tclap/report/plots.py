@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -22,14 +23,10 @@ def table_picture(frame: pd.DataFrame, keys: Sequence[str], columns: Sequence[st
     axes.set_xticks(range(len(columns)), columns)
     axes.xaxis.tick_top()
     axes.set_yticks(range(len(names)), names)
-    for (row, column), value in _cells(means):
+    for (row, column), value in np.ndenumerate(means.to_numpy()):
         axes.text(column, row, f"{value:.0f}", ha="center", va="center", color="black" if value > 60 else "white")
     axes.set_title("ZSTE, percent (chance: 3A 33, 3A_order 50)", pad=12)
     _save(figure, path)
-
-
-def _cells(means: pd.DataFrame) -> list[tuple[tuple[int, int], float]]:
-    return [((r, c), float(means.iat[r, c])) for r in range(means.shape[0]) for c in range(means.shape[1])]
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -41,16 +41,16 @@ def result_frame(configurations: Sequence[Configuration], results: Mapping[tuple
 
 def shown_frame(frame: pd.DataFrame) -> pd.DataFrame:
     """Text cells: a row for each configuration, and the paper's under it where Table IV has one."""
-    paper = table4_rows()
+    paper = table4_rows().to_dict("index")
     rows = []
     for key, seeds in frame.groupby(KEYS, sort=False):
         stages, *numbers, batch_size = key
         name = [stages, *(f"{number:g}" for number in numbers), str(batch_size)]
         rows.append([*name, f"ours ({len(seeds)})", *(_mean_and_interval(seeds[column]) for column in SHOWN)])
         setting = (stages, *numbers)
-        if setting in paper.index:
-            printed = paper.loc[setting]
-            cells = [f"{printed[c]:.2f}" + "†" * (c == "5A") if c in printed.index else "" for c in SHOWN]
+        if setting in paper:
+            printed = paper[setting]
+            cells = [f"{printed[c]:.2f}" + "†" * (c == "5A") if c in printed else "" for c in SHOWN]
             rows.append([*name[:-1], "256", "*paper*", *cells])
     return pd.DataFrame(rows, columns=[*KEYS, "who (seeds)", *SHOWN])
 

@@ -73,5 +73,9 @@ def base_checkpoint(
             audio = audio_features(model, dataset, dataset_digest, composites, cache)
             text = text_features(model, sorted(set(stage.captions.ravel().tolist())), cache)
             run_stage(model, stage, audio, text, settings.base, seed=settings.base_seed, report=report)
-            checkpoint.save(place, model, {"base_of": str(dataset.root), "clips": len(clips), "steps": steps})
+            checkpoint.save(
+                place,
+                model,
+                {"configuration": {"data": data.model_dump(mode="json")}, "dataset_digest": dataset_digest},
+            )
     return place

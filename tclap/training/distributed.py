@@ -10,6 +10,7 @@ Shapes: K kinds, N pairs of the batch, n pairs of this worker, D embedding size.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -30,7 +31,7 @@ def shares(n: int) -> list[slice]:
     """For each worker, its slice of n pairs; sizes differ by at most one, and some may be empty."""
     size, longer = divmod(n, world_size())
     starts = [worker * size + min(worker, longer) for worker in range(world_size() + 1)]
-    return [slice(start, stop) for start, stop in zip(starts, starts[1:], strict=False)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(starts)]
 
 
 class _Gather(torch.autograd.Function):
@@ -55,7 +56,7 @@ def gather(own: Tensor, n: int) -> Tensor:
     """[K, n, D] of each worker -> [K, N, D] on every worker, differentiable: gradients sum over workers."""
     if world_size() == 1:
         return own
-    gathered: Tensor = _Gather.apply(own, [s.stop - s.start for s in shares(n)])  # type: ignore[no-untyped-call]
+    gathered: Tensor = _Gather.apply(own, [s.stop - s.start for s in shares(n)])
     return gathered
 
 

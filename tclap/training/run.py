@@ -140,5 +140,14 @@ def evaluate(
     )
 
 
+def provenance(workspace: Workspace, configuration: Configuration, seed: int) -> dict[str, object]:
+    """What a checkpoint says of its own making."""
+    return {
+        "configuration": configuration.model_dump(mode="json"),
+        "seed": seed,
+        "dataset_digest": workspace.dataset_digest,
+    }
+
+
 def _captions(samples: Samples) -> list[str]:
     return sorted({*samples.captions_a.ravel().tolist(), *samples.captions_b.ravel().tolist()})

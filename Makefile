@@ -1,0 +1,41 @@
+# Every target makes .venv first if it has to; Python 3.10 to 3.12 and make are all it needs.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+DATA ?= ../shared/data/esc50
+
+.PHONY: sweep sweep-esc50 test test-slow lint format bench clean
+
+sweep: .venv/installed  ## the main job: Table IV on the embedded synthetic dataset
+	$(BIN)/python sweeps/table4.py
+
+sweep-esc50: .venv/installed  ## the same on real sound: 15 to 45 minutes on 2 cores
+	$(BIN)/python sweeps/table4.py --name esc50 --data $(DATA) --train-folds 1,2 --eval-folds 3 --test-folds 4 \
+	  --takes 6 --eval-takes 1 --batch-sizes 128 --base-steps 800 --steps-a 500 --steps-b 500
+
+test: .venv/installed
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv/installed  ## what needs minutes or gigabytes: full-size models
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/installed
+	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+# torch comes first and by itself: the constraints file pins it, and what is built against it follows.
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 10) <= v < (3, 13) and f"tclap needs Python 3.10 to 3.12, $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=/path/to/python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv runs build *.egg-info .mypy_cache .ruff_cache .pytest_cache

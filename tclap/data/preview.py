@@ -1,0 +1,51 @@
+"""Composites to listen to: what the models hear, as wav files with their captions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import soundfile
+
+from tclap.data import captions, compose
+from tclap.data.draws import draw_pairs
+from tclap.data.esc50 import Dataset
+from tclap.errors import InputError
+
+
+def write_preview(
+    dataset: Dataset, out: Path, count: int, window_s: float, sample_rate_hz: int, seed: int
+) -> pd.DataFrame:
+    """Write single, forward, reversed and overlay windows of `count` class pairs; returns and writes captions.csv.
+
+    Raises InputError where `out` holds files already, or a clip cannot be used.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise InputError(f"{out} is not empty; choose another folder or delete it")
+    n_classes = len(dataset.class_names)
+    draws = draw_pairs(dataset, np.unique(dataset.folds).tolist(), np.arange(n_classes), 1, seed)
+    pairs = np.random.default_rng(seed).permutation(len(draws.clips))[:count]
+    first, second = draws.clips[pairs, 0].T
+    rows = np.concatenate(
+        [
+            compose.single(first),
+            compose.join(first, second),
+            compose.join(second, first),
+            compose.overlay(first, second),
+        ]
+    )
+    names = [(dataset.class_names[i], dataset.class_names[j]) for i, j in draws.classes[pairs, 0]]
+    texts = [captions.single_zste(i) for i, _ in names]
+    texts += [captions.before(i, j) for i, j in names] + [captions.before(j, i) for i, j in names]
+    texts += [captions.overlaid(i, j) for i, j in names]
+    kinds = np.repeat(["single", "forward", "reversed", "overlay"], len(pairs))
+    bank = compose.load_events(dataset, np.unique(draws.clips[pairs]), window_s, sample_rate_hz)
+    windows = compose.render(bank, compose.Composites(*rows.T), 0, len(rows))
+    out.mkdir(parents=True, exist_ok=True)
+    files = [f"{number % len(pairs):02d}-{kind}.wav" for number, kind in enumerate(kinds)]
+    for file, window in zip(files, windows, strict=True):
+        soundfile.write(out / file, window, sample_rate_hz, subtype="FLOAT")
+    table = pd.DataFrame({"file": files, "caption": texts}).sort_values("file")
+    table.to_csv(out / "captions.csv", index=False)
+    return table
