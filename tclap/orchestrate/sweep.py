@@ -57,16 +57,17 @@ def run_sweep(settings: SweepSettings, configurations: Sequence[Configuration], 
     done = results(plan, settings.sweep_folder)
     missing = [(c, s) for wave in plan.waves for c in wave for s in plan.seeds if (config_hash(c), s) not in done]
     frame = result_frame(plan.trials(), done)
-    files = write_tables(frame, settings.sweep_folder / table)
+    files = write_tables(frame, settings.sweep_folder / table) if len(frame) else []
     uri = tracking.tracking_uri(settings.storage)
     client, experiment_id = tracking.connect(uri, settings.storage)
     run_id = tracking.sweep_run(client, experiment_id, settings.name, _parameters(settings))
     for file in files:
         client.log_artifact(run_id, str(file))
     client.set_terminated(run_id, "FAILED" if missing else "FINISHED")
-    console.print(escape(files[1].read_text()))
+    if files:
+        console.print(escape(files[1].read_text()))
     for configuration, seed in missing:
-        console.print(escape(f"failed: {config_hash(configuration)}  {label(configuration)}  seed {seed}"), style="red")
+        console.print(f"not done: {config_hash(configuration)}  {label(configuration)}  seed {seed}", markup=False)
     _say_where(settings, uri, experiment_id, run_id)
     return 1 if missing else 0
 
@@ -105,7 +106,7 @@ def _run_plan(settings: SweepSettings, plan: Plan, data: Path) -> None:
         parent_run_id=parent_id,
     )
     if not ray.is_initialized():
-        ray.init(runtime_env=RUNTIME_ENV, logging_level="ERROR", log_to_driver=False)
+        ray.init(runtime_env=RUNTIME_ENV, logging_level="CRITICAL", log_to_driver=False)
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # Tune's own boxes, which its verbose=0 does not silence
     started = time.monotonic()
     ray.get(_prepare.remote(sweep.data, sweep.cache, dataset_digest, plan.trials()[0].model_dump_json()))
@@ -122,7 +123,12 @@ def _prepare(data: str, cache: str, dataset_digest: str, configuration: str) -> 
 
 
 def _run_wave(wave: Sequence[Configuration], sweep: Sweep, progress: _Progress) -> None:
-    todo = [c for c in wave if not progress.is_done(c)]
+    todo = []
+    for configuration in (c for c in wave if not progress.is_done(c)):
+        if configuration.stages == "AB" and not progress.is_done(configuration.stage_a_configuration()):
+            console.print(f"not run: {label(configuration)}: its stage-A run failed", markup=False, style="red")
+        else:
+            todo.append(configuration)
     if not todo:
         return
     tuner = tune.Tuner(
@@ -130,6 +136,7 @@ def _run_wave(wave: Sequence[Configuration], sweep: Sweep, progress: _Progress) 
         param_space={"configuration": tune.grid_search([c.model_dump_json() for c in todo])},
         tune_config=tune.TuneConfig(
             max_concurrent_trials=_concurrent_trials(sweep),
+            reuse_actors=True,  # a trial's driver process costs seconds of imports
             trial_dirname_creator=_trial_name,
         ),
         run_config=tune.RunConfig(
@@ -141,7 +148,9 @@ def _run_wave(wave: Sequence[Configuration], sweep: Sweep, progress: _Progress) 
     )
     for result in tuner.fit():
         if result.error is not None:
-            console.print(escape(str(result.error)), style="red")
+            configuration = Configuration.model_validate_json(result.config["configuration"])
+            reason = str(result.error).strip().splitlines()[-1]
+            console.print(f"FAILED {label(configuration)}: {reason}", markup=False, style="red")
 
 
 def _trial_name(trial: Any) -> str:
@@ -179,8 +188,7 @@ class _Progress(tune.Callback):
         )
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        configuration = Configuration.model_validate_json(trial.config["configuration"])
-        console.print(f"FAILED {label(configuration)}", markup=False, style="red")
+        self._done += 1  # told with its reason when the wave ends
 
 
 def _say_where(settings: SweepSettings, uri: str, experiment_id: str, run_id: str) -> None:

@@ -160,6 +160,12 @@ def finish(
     client.set_terminated(run_id, "FINISHED")
 
 
+def fail(client: MlflowClient, run_id: str, trace: str) -> None:
+    """Leave the traceback on the run and end it as FAILED."""
+    client.log_text(run_id, trace, "traceback.txt")
+    client.set_terminated(run_id, "FAILED")
+
+
 def score_metrics(scores: Mapping[str, Score]) -> dict[str, float]:
     """zste/3A and so on, with zste_low/, zste_high/ (95% interval), zste_n/ and zste_chance/ beside it."""
     values = {f"zste/{name}": value for name, value in summary(dict(scores)).items()}

@@ -7,6 +7,7 @@ import shutil
 import socket
 import tempfile
 import time
+import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -106,19 +107,25 @@ def _run_seed(sweep: Sweep, configuration: Configuration, seed: int, resume: Sta
         )
         log = tracking.LossLog(client, run_id)
     started = time.perf_counter()
-    model = train(
-        workspace,
-        configuration,
-        seed,
-        start,
-        report=log if leads else lambda step, metrics: None,
-        device=get_device(),
-        resume=resume,
-        checkpoint_every=CHECKPOINT_EVERY_STEPS,
-        on_checkpoint=lambda state: _report_state({**state, "seed": seed}),
-    )
-    train_s = time.perf_counter() - started
-    scores = evaluate(workspace, configuration, model, configuration.data.eval_folds)
+    try:
+        model = train(
+            workspace,
+            configuration,
+            seed,
+            start,
+            report=log if leads else lambda step, metrics: None,
+            device=get_device(),
+            resume=resume,
+            checkpoint_every=CHECKPOINT_EVERY_STEPS,
+            on_checkpoint=lambda state: _report_state({**state, "seed": seed}),
+        )
+        train_s = time.perf_counter() - started
+        scores = evaluate(workspace, configuration, model, configuration.data.eval_folds)
+    except Exception:
+        if leads:
+            log.flush()
+            tracking.fail(client, run_id, traceback.format_exc())
+        raise
     if leads:
         log.flush()
         place = checkpoint_folder(folder, configuration, seed)
