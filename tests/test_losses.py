@@ -1,6 +1,6 @@
 """The loss against slow float64 loops written from equations 8-18 as design 5 reads them.
 
-In the loops nothing is vectorised and nothing is a matrix of weights: each denominator is summed term by term.
+In the loops nothing is vectorised and no weights are in a matrix: each denominator is summed term by term.
 """
 
 import itertools
@@ -74,7 +74,7 @@ def slow_b_side(anchor: list, candidate: list, c: LossCoefficients) -> float:
 
 
 def slow_a_side(anchor: list, candidate: list, single: list[int], pairs: list, s: StageASettings) -> float:
-    """Eq. 16 (or 17), with eqs. A14, A15 and the rule that what means the same as the positive is no negative."""
+    """Eq. 16 (or 17) with eqs. A14, A15; what means the same as the positive is no negative."""
     n = len(single)
     total = 0.0
     for i in range(n):

@@ -8,6 +8,7 @@ Shapes: N pairs of a batch, n pairs of this worker, K kinds, D embedding size.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -96,7 +97,7 @@ def run_stage(
         with torch.no_grad():
             for name, parameter in parameters.items():
                 parameter.copy_(resume["model"][name])
-        optimiser.load_state_dict(resume["optimiser"])
+        optimiser.load_state_dict(copy.deepcopy(resume["optimiser"]))  # it keeps the tensors it is given
     module.train()
     device = model.logit_scale.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -129,5 +130,5 @@ def _state(step: int, parameters: dict[str, nn.Parameter], optimiser: torch.opti
     return {
         "step": step,
         "model": {name: p.detach().cpu().clone() for name, p in parameters.items()},
-        "optimiser": optimiser.state_dict(),
+        "optimiser": copy.deepcopy(optimiser.state_dict()),  # its tensors are updated in place
     }
