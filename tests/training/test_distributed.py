@@ -1,6 +1,5 @@
 """Two gloo workers against one process with the same batch: the same loss, the same gradients."""
 
-
 import numpy as np
 import pytest
 import torch
