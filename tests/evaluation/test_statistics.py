@@ -66,7 +66,7 @@ def test_bootstrap_is_wider_than_over_items_where_clips_recur(seed: int) -> None
 
 
 def test_bootstrap_weighs_an_item_by_both_its_clips(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Against the definition, item by item; both quantiles come from enough resamples to agree to a percent."""
+    """Against the definition, item by item, with enough resamples to agree to a percent or so."""
     monkeypatch.setattr(statistics, "RESAMPLES", 10_000)
     credit, pairs = recurring(1, clips=10)
     rng = np.random.default_rng(0)
