@@ -53,7 +53,7 @@ def embed_suite(
         for start in range(share.start, share.stop, EMBED_BATCH):
             stop = min(start + EMBED_BATCH, share.stop)
             if head == "audio":
-                parts.append(model.audio_head(torch.from_numpy(audio[start:stop]).to(device)))
+                parts.append(model.audio_head(torch.from_numpy(np.array(audio[start:stop])).to(device)))
             else:
                 parts.append(model.text_head(text.take(rows[start:stop], device)))
         own = torch.cat(parts).float().unsqueeze(0)  # [1, n, D]
