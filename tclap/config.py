@@ -16,9 +16,9 @@ ModelName = Literal["mini", "msclap-2022", "msclap-2023", "laion"]
 
 
 class Settings(BaseModel):
-    """Base of every settings object: immutable, unknown keys raise."""
+    """Base of every settings object: immutable, unknown keys raise, numbers are finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class LossCoefficients(Settings):

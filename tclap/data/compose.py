@@ -117,6 +117,7 @@ def render(bank: EventBank, composites: Composites, start: int, stop: int) -> np
     windows = bank.whole[first]  # [B, T] a copy: right as it is for SINGLE
     joined, overlaid = kind == JOIN, kind == OVERLAY
     half = bank.half.shape[1]
+    windows[joined] = 0  # the middle sample of an odd window
     windows[joined, :half] = bank.half[first[joined]]
     windows[joined, windows.shape[1] - half :] = bank.half[second[joined]]
     windows[overlaid] += bank.whole[second[overlaid]]

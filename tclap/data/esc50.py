@@ -52,13 +52,13 @@ def read_index(root: Path) -> Dataset:
     try:
         table = pd.read_csv(csv, dtype={"filename": str, "category": str})
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{csv} is not a readable csv file: {error}") from error
+        raise InputError(f"{csv} is not a readable csv file: {str(error).strip()}") from error
     missing = [column for column in COLUMNS if column not in table.columns]
     if missing:
         raise InputError(f"{csv} lacks the columns {', '.join(missing)}; it needs {', '.join(COLUMNS)}")
     for column in ("fold", "target"):
         numbers = pd.to_numeric(table[column], errors="coerce")
-        bad = np.flatnonzero(numbers.isna() | (numbers != numbers.round()))
+        bad = np.flatnonzero(~np.isfinite(numbers) | (numbers != numbers.round()))
         if len(bad):
             raise InputError(f"{csv} line {bad[0] + 2}: {column} {table[column].iloc[bad[0]]!r} is not a whole number")
         table[column] = numbers.astype(int)
@@ -69,6 +69,7 @@ def read_index(root: Path) -> Dataset:
     repeated = table["filename"][table["filename"].duplicated()]
     if len(repeated):
         raise InputError(f"{csv} lists {repeated.iloc[0]} twice")
+    table["category"] = table["category"].str.replace("_", " ")
     classes = table[["target", "category"]].drop_duplicates().sort_values("target")
     if classes["target"].duplicated().any() or classes["category"].duplicated().any():
         raise InputError(f"{csv}: target and category must name each other one to one")
@@ -78,7 +79,7 @@ def read_index(root: Path) -> Dataset:
         filenames=tuple(table["filename"]),
         folds=table["fold"].to_numpy(),
         class_ids=table["target"].map(dense).to_numpy(),
-        class_names=tuple(name.replace("_", " ") for name in classes["category"]),
+        class_names=tuple(classes["category"]),
     )
 
 

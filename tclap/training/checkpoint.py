@@ -46,7 +46,10 @@ def load(folder: Path) -> ContrastiveModel:
 
     Raises InputError: not a checkpoint, of another base model, or with missing, extra or misshapen tensors.
     """
-    model = models.build(read_config(folder)["model"])  # type: ignore[arg-type]
+    try:
+        model = models.build(read_config(folder)["model"])  # type: ignore[arg-type]
+    except (TypeError, InputError) as error:
+        raise InputError(f"{folder / CONFIG} describes a model that cannot be built: {error}") from error
     load_into(model, folder)
     model.module().eval()
     return model

@@ -8,6 +8,7 @@ Shapes: N pairs of a batch, n pairs of this worker, K kinds, D embedding size.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -54,15 +55,18 @@ def batch_loss(model: ContrastiveModel, stage: Stage, step: int, audio: np.ndarr
     device = model.logit_scale.device
     n = stage.audio_rows.shape[1]
     share = distributed.shares(n)[distributed.rank()]
-    rows = stage.audio_rows[step, share]  # [n, K]
+    own = share.stop - share.start
+    # A worker without a share embeds one pair and drops it: the gather's backward needs every worker.
+    embedded = share if own else slice(0, 1)
+    rows = stage.audio_rows[step, embedded]  # [n, K]
     heard = torch.from_numpy(audio[rows.T.reshape(-1)]).to(device)  # [K*n, ...]
-    read = text.take(text.rows(stage.captions[step, share].T.reshape(-1).tolist()), device)
+    read = text.take(text.rows(stage.captions[step, embedded].T.reshape(-1).tolist()), device)
     kinds = rows.shape[1]
     with torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
         audio_z = model.audio_head(heard)  # [K*n, D]
         text_z = model.text_head(read)
     audio_z, text_z = (
-        distributed.gather(z.reshape(kinds, -1, z.shape[-1]).float(), n) for z in (audio_z, text_z)
+        distributed.gather(z.reshape(kinds, -1, z.shape[-1])[:, :own].float(), n) for z in (audio_z, text_z)
     )  # [K, N, D]
     weights = stage.weights(step).to(device)
     return contrastive_loss(audio_z, text_z, logit_factor(model), weights, stage.beta, share)
@@ -96,7 +100,7 @@ def run_stage(
         with torch.no_grad():
             for name, parameter in parameters.items():
                 parameter.copy_(resume["model"][name])
-        optimiser.load_state_dict(resume["optimiser"])
+        optimiser.load_state_dict(copy.deepcopy(resume["optimiser"]))  # it keeps the tensors it is given
     module.train()
     device = model.logit_scale.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -134,5 +138,5 @@ def _state(step: int, parameters: dict[str, nn.Parameter], optimiser: torch.opti
     return {
         "step": step,
         "model": {name: p.detach().cpu().clone() for name, p in parameters.items()},
-        "optimiser": optimiser.state_dict(),
+        "optimiser": copy.deepcopy(optimiser.state_dict()),  # its tensors are updated in place
     }

@@ -1,0 +1,189 @@
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tclap import features
+from tclap.data import compose, esc50
+from tclap.data.compose import Composites
+from tclap.data.esc50 import Dataset
+from tclap.errors import InputError
+from tclap.features import audio_features, text_features
+from tclap.models.mini import Mini
+
+Read = Callable[..., np.ndarray]
+TEXTS = ["hum", "hum before ticks", "In this concatenated sound, the first sound is hum"]
+
+
+@pytest.fixture
+def some() -> Composites:
+    rows = [compose.single(np.array([1, 5])), compose.join(np.array([5]), np.array([1]))]
+    return compose.unique_composites(np.concatenate([*rows, compose.overlay(np.array([1]), np.array([5]))]))[
+        0
+    ]
+
+
+@pytest.fixture
+def read(mini: Mini, dataset: Dataset, dataset_digest: str, some: Composites, tmp_path: Path) -> Read:
+    """Audio features of one small set, with any argument exchanged."""
+
+    def call(**changes: object) -> np.ndarray:
+        arguments = {
+            "model": mini,
+            "dataset": dataset,
+            "dataset_digest": dataset_digest,
+            "composites": some,
+            "cache": tmp_path,
+        }
+        return audio_features(**(arguments | changes))  # type: ignore[arg-type]
+
+    return call
+
+
+def refuse(*args: object, **kwargs: object) -> None:
+    raise AssertionError("computed instead of read")
+
+
+def sets(cache: Path) -> list[str]:
+    return sorted(p.name for p in (cache / "features").iterdir() if p.is_dir())
+
+
+def test_are_the_model_s_own(read: Read, mini: Mini, dataset: Dataset, some: Composites) -> None:
+    got = read()
+    bank = compose.load_events(dataset, [1, 5], mini.window_s, mini.sample_rate_hz)
+    expected = mini.audio_frozen(torch.from_numpy(compose.render(bank, some, 0, len(some)))).numpy()
+    assert isinstance(got, np.memmap)
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_rendering_in_parts_changes_nothing(
+    read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = read()
+    monkeypatch.setattr(features, "RENDER_BATCH", 3)
+    np.testing.assert_allclose(read(cache=tmp_path / "parts"), whole, atol=1e-5)
+
+
+def test_a_second_call_reads(read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = np.array(read())
+    monkeypatch.setattr(features, "load_events", refuse)
+    np.testing.assert_array_equal(read(), first)
+    with pytest.raises(AssertionError, match="computed instead of read"):
+        read(cache=tmp_path / "other")
+
+
+def test_a_second_model_with_the_same_frozen_half_reads(
+    read: Read, mini: Mini, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read()
+    monkeypatch.setattr(features, "load_events", refuse)
+    read(model=Mini(mini.vocabulary, init_seed=5))
+
+
+def test_other_content_is_another_set(read: Read, mini: Mini, some: Composites, tmp_path: Path) -> None:
+    read()
+    assert len(sets(tmp_path)) == 1
+    fewer = Composites(*some.rows()[:-1].T)
+    wider = Mini(mini.vocabulary)
+    wider.window_s = 3.0
+    faster = Mini(mini.vocabulary)
+    faster.sample_rate_hz = 22_050
+    for n, changes in enumerate(
+        (
+            {"composites": fewer},
+            {"dataset_digest": "0" * 64},
+            {"model": Mini((*mini.vocabulary, "more"))},
+            {"model": wider},
+            {"model": faster},
+        )
+    ):
+        read(**changes)
+        assert len(sets(tmp_path)) == n + 2
+
+
+def test_the_order_of_composites_is_part_of_the_set(read: Read, some: Composites) -> None:
+    back = Composites(*some.rows()[::-1].T)
+    np.testing.assert_allclose(read(composites=back), read()[::-1], atol=1e-5)
+
+
+def test_concurrent_callers_compute_once(read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    together = threading.Barrier(4)
+    real = features.load_events
+
+    def slow(*args: object, **kwargs: object) -> object:
+        calls.append(args)
+        time.sleep(0.2)  # long enough for the others to find nothing yet
+        return real(*args, **kwargs)  # type: ignore[arg-type]
+
+    def caller(_: int) -> np.ndarray:
+        together.wait()
+        return np.array(read())
+
+    monkeypatch.setattr(features, "load_events", slow)
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(caller, range(4)))
+    assert len(calls) == 1
+    assert all(np.array_equal(result, results[0]) for result in results)
+    assert len(sets(tmp_path)) == 1
+
+
+def test_a_failed_writer_leaves_nothing_half_done(
+    read: Read, mini: Mini, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "RENDER_BATCH", 2)
+    real, calls = mini.audio_frozen, []
+
+    def fails_later(wave: torch.Tensor) -> torch.Tensor:
+        calls.append(len(wave))
+        if len(calls) == 2:
+            raise RuntimeError("out of memory")
+        return real(wave)
+
+    monkeypatch.setattr(mini, "audio_frozen", fails_later)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        read()
+    assert sets(tmp_path) == []
+    assert len(read()) == 4
+    assert len(sets(tmp_path)) == 1
+
+
+def test_unusable_clips_are_named(read: Read, root: Path, tmp_path: Path) -> None:
+    data = esc50.read_index(shutil.copytree(root, tmp_path / "bad"))
+    for clip in (1, 5):
+        data.path(clip).unlink()
+    with pytest.raises(InputError) as caught:
+        read(dataset=data)
+    assert all(data.filenames[clip] in str(caught.value) for clip in (1, 5))
+    assert sets(tmp_path) == []
+
+
+def test_texts_are_kept_unpadded(mini: Mini, tmp_path: Path) -> None:
+    kept = text_features(mini, [*TEXTS, TEXTS[0]], tmp_path)
+    assert len(kept.row_of) == 3
+    for text in TEXTS:
+        (own,) = kept.take(kept.rows([text]))
+        assert torch.equal(own, mini.text_frozen([text])[0])
+    assert [len(f) for f in kept.take(kept.rows(TEXTS))] == [1, 3, 9]
+    assert kept.offsets[-1] == len(kept.values) == 13
+
+
+def test_texts_are_read_the_second_time(mini: Mini, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = text_features(mini, TEXTS, tmp_path)
+    monkeypatch.setattr(mini, "text_frozen", refuse)
+    again = text_features(mini, TEXTS[::-1], tmp_path)  # a set of texts has no order
+    assert again.row_of == first.row_of
+    np.testing.assert_array_equal(again.values, first.values)
+    with pytest.raises(AssertionError, match="computed instead of read"):
+        text_features(mini, TEXTS[:2], tmp_path)
+
+
+def test_a_text_that_was_not_asked_for_is_an_error(mini: Mini, tmp_path: Path) -> None:
+    with pytest.raises(KeyError, match="xylophone"):
+        text_features(mini, TEXTS, tmp_path).rows(["xylophone"])
