@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+# Sorted, since their order means nothing and would change the hash.
+Folds = Annotated[tuple[int, ...], AfterValidator(lambda folds: tuple(sorted(folds)))]
 ModelName = Literal["mini", "msclap-2022", "msclap-2023", "laion"]
 
 
@@ -52,9 +54,9 @@ class OptimiserSettings(Settings):
 class DataSettings(Settings):
     """Which clips train, select and test, and how many composites are drawn from them (design 3)."""
 
-    train_folds: tuple[int, ...] = (1, 2, 3)
-    eval_folds: tuple[int, ...] = (4,)
-    test_folds: tuple[int, ...] = (5,)
+    train_folds: Folds = (1, 2, 3)
+    eval_folds: Folds = (4,)
+    test_folds: Folds = (5,)
     takes: int = Field(40, ge=1, description="composites drawn for each pair of classes, for training")
     eval_takes: int = Field(4, ge=1, description="composites drawn for each pair of classes, for evaluation")
     holdout_classes: int = Field(0, ge=0, description="classes kept out of training, drawn by draw_seed")

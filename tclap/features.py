@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from tclap.config import canonical_hash
-from tclap.data.compose import Composites, load_events, render
+from tclap.data.compose import COMPOSITION, Composites, load_events, render
 from tclap.data.esc50 import Dataset
 from tclap.models.base import ContrastiveModel
 
@@ -52,7 +52,7 @@ def audio_features(
     """
     identity = hashlib.sha256(np.ascontiguousarray(composites.rows()).tobytes()).hexdigest()
     key = canonical_hash(
-        ["audio", model.fingerprint(), model.window_s, model.sample_rate_hz, dataset_digest, identity], 16
+        ["audio", COMPOSITION, model.fingerprint(), model.window_s, model.sample_rate_hz, dataset_digest, identity], 16
     )
 
     def write(folder: Path) -> None:

@@ -175,8 +175,6 @@ def test_stage_a_is_another_for_other_settings(changes: dict) -> None:
 
 
 def test_only_ab_starts_from_stage_a() -> None:
-    alone = Configuration(
-        stages="B", batch_size=4, coefficients=LossCoefficients(), optimiser_b=OptimiserSettings()
-    )
+    alone = Configuration(stages="B", batch_size=4, coefficients=LossCoefficients(), optimiser_b=OptimiserSettings())
     with pytest.raises(ValueError, match="does not start from"):
         alone.stage_a_configuration()

@@ -24,9 +24,7 @@ TEXTS = ["hum", "hum before ticks", "In this concatenated sound, the first sound
 @pytest.fixture
 def some() -> Composites:
     rows = [compose.single(np.array([1, 5])), compose.join(np.array([5]), np.array([1]))]
-    return compose.unique_composites(np.concatenate([*rows, compose.overlay(np.array([1]), np.array([5]))]))[
-        0
-    ]
+    return compose.unique_composites(np.concatenate([*rows, compose.overlay(np.array([1]), np.array([5]))]))[0]
 
 
 @pytest.fixture
@@ -62,9 +60,7 @@ def test_are_the_model_s_own(read: Read, mini: Mini, dataset: Dataset, some: Com
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
-def test_rendering_in_parts_changes_nothing(
-    read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rendering_in_parts_changes_nothing(read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = read()
     monkeypatch.setattr(features, "RENDER_BATCH", 3)
     np.testing.assert_allclose(read(cache=tmp_path / "parts"), whole, atol=1e-5)

@@ -19,9 +19,7 @@ FACTOR = 5.0
 
 def unit(seed: int, *shape: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.nn.functional.normalize(
-        torch.randn(*shape, generator=generator, dtype=torch.float64), dim=-1
-    )
+    return torch.nn.functional.normalize(torch.randn(*shape, generator=generator, dtype=torch.float64), dim=-1)
 
 
 def coefficients(switches: tuple[float, ...]) -> LossCoefficients:
@@ -33,9 +31,7 @@ def loss_b(audio: Tensor, text: Tensor, c: LossCoefficients) -> Tensor:
     return contrastive_loss(audio, text, torch.tensor(FACTOR, dtype=torch.float64), weights, c.beta)
 
 
-def loss_a(
-    audio: Tensor, text: Tensor, single: list[int], pairs: list[tuple[int, int]], s: StageASettings
-) -> Tensor:
+def loss_a(audio: Tensor, text: Tensor, single: list[int], pairs: list[tuple[int, int]], s: StageASettings) -> Tensor:
     weights = stage_a_weights(torch.tensor(single), torch.tensor(pairs), s)
     return contrastive_loss(audio, text, torch.tensor(FACTOR, dtype=torch.float64), weights, s.beta)
 
@@ -100,9 +96,7 @@ def slow_a_side(anchor: list, candidate: list, single: list[int], pairs: list, s
 def test_stage_b_equals_the_equations(switches: tuple[float, ...], n: int) -> None:
     c = coefficients(switches)
     audio, text = unit(n, 3, n, 6), unit(n + 100, 3, n, 6)
-    expected = slow_b_side(audio.tolist(), text.tolist(), c) + c.beta * slow_b_side(
-        text.tolist(), audio.tolist(), c
-    )
+    expected = slow_b_side(audio.tolist(), text.tolist(), c) + c.beta * slow_b_side(text.tolist(), audio.tolist(), c)
     assert float(loss_b(audio, text, c)) == pytest.approx(expected, rel=1e-6)
 
 
@@ -114,9 +108,7 @@ def test_the_32_switches_are_32_losses() -> None:
 def test_weights_need_not_be_binary() -> None:
     c = coefficients((0.3, 2.0, 0.7, 0.1, 0.5))
     audio, text = unit(3, 3, 4, 6), unit(4, 3, 4, 6)
-    expected = slow_b_side(audio.tolist(), text.tolist(), c) + 0.5 * slow_b_side(
-        text.tolist(), audio.tolist(), c
-    )
+    expected = slow_b_side(audio.tolist(), text.tolist(), c) + 0.5 * slow_b_side(text.tolist(), audio.tolist(), c)
     assert float(loss_b(audio, text, c)) == pytest.approx(expected, rel=1e-6)
 
 
@@ -142,9 +134,7 @@ def test_stage_a_equals_the_equations(batch: tuple[list, list], settings: tuple[
 
 
 def test_a_repeated_single_is_no_negative() -> None:
-    weights = stage_a_weights(
-        torch.tensor([0, 0, 2]), torch.tensor([[0, 1], [0, 3], [2, 3]]), StageASettings()
-    )
+    weights = stage_a_weights(torch.tensor([0, 0, 2]), torch.tensor([[0, 1], [0, 3], [2, 3]]), StageASettings())
     assert weights[0, :3].tolist() == [1, 0, 1]
     assert weights[1, :3].tolist() == [0, 1, 1]
     assert weights[2].tolist() == [1] * 6
@@ -181,9 +171,7 @@ def test_gradients_b(switches: tuple[float, ...]) -> None:
 
 
 def test_gradients_a() -> None:
-    weights = stage_a_weights(
-        torch.tensor([0, 0, 2]), torch.tensor([[0, 1], [2, 0], [2, 1]]), StageASettings()
-    )
+    weights = stage_a_weights(torch.tensor([0, 0, 2]), torch.tensor([[0, 1], [2, 0], [2, 1]]), StageASettings())
     inputs = [unit(22, 2, 3, 4), unit(23, 2, 3, 4), torch.tensor(FACTOR, dtype=torch.float64)]
     for tensor in inputs:
         tensor.requires_grad_()

@@ -20,6 +20,8 @@ from tclap.errors import InputError
 EVENT_RMS = 0.1
 WINDOW_RMS = 0.05
 SINGLE, JOIN, OVERLAY = 0, 1, 2
+# Part of every feature set's key: raise the number when the same clips would make other windows than before.
+COMPOSITION = [1, EVENT_RMS, WINDOW_RMS]
 
 
 @dataclass(frozen=True)

@@ -110,10 +110,10 @@ def decode(path: Path, sample_rate_hz: int) -> np.ndarray:
         raise InputError(f"{path.name}: empty")
     if not np.isfinite(mono).all():
         raise InputError(f"{path.name}: holds NaN or infinite samples")
-    if np.abs(mono).max() < SILENCE_PEAK:
-        raise InputError(f"{path.name}: silent (peak below {SILENCE_PEAK:g})")
     if rate_hz != sample_rate_hz:
         mono = torchaudio.functional.resample(torch.from_numpy(mono), rate_hz, sample_rate_hz).numpy()
+    if np.abs(mono).max() < SILENCE_PEAK:  # after resampling: what lies above the model's band is not heard
+        raise InputError(f"{path.name}: silent at {sample_rate_hz} Hz (peak below {SILENCE_PEAK:g})")
     return mono
 
 

@@ -168,7 +168,7 @@ def synthesise(recipe: Recipe, register: float, rng: np.random.Generator) -> np.
 
 
 def write_dataset(out: Path, classes: int = 10, clips: int = 40, seed: int = 0) -> Path:
-    """Write `classes` x `clips` clips in 5 folds to `out`, or nothing where it already holds this very dataset.
+    """Write `classes` x `clips` clips in 5 folds to `out`, a new or empty folder.
 
     Raises InputError: classes not in 2..50, clips not a positive multiple of 5, or `out` holds something else.
     """

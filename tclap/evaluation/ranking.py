@@ -11,7 +11,8 @@ import numpy as np
 
 Rule = Literal["top1", "both", "at_least_one", "half_credit"]
 
-# Similarities are compared at this resolution, so that float32 rounding (about 1e-7) never breaks a true tie.
+# Similarities are rounded to this before they are ranked: float32 noise (about 1e-7) would else break the ties of a
+# constant model. Rounding, unlike a tolerance, keeps "tied" transitive, so the credits of all candidates add up.
 DECIMALS = 6
 
 

@@ -220,9 +220,7 @@ def leak(windows: dict, one: str | tuple[str, ...], other: str) -> tuple[float, 
     y = np.array(labels)
     _, group = np.unique(np.array(groups), axis=0, return_inverse=True)
     classifier = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced"))
-    predicted = cross_val_predict(
-        classifier, np.concatenate(features), y, groups=group.ravel(), cv=GroupKFold(5)
-    )
+    predicted = cross_val_predict(classifier, np.concatenate(features), y, groups=group.ravel(), cv=GroupKFold(5))
     accuracy = np.mean([(predicted[y == label] == label).mean() for label in (0, 1)])
     return float(accuracy), len(y)
 
@@ -231,9 +229,7 @@ def check_leaks(windows: dict, record: Callable[[str, object], None]) -> None:
     order, n = leak(windows, "forward", "reversed")
     error = 0.5 / np.sqrt(n)  # binomial, at chance
     record("leak_f_against_r", order)
-    kinds = {
-        f"leak_{kind}_against_overlay": leak(windows, kind, "overlay")[0] for kind in ("forward", "reversed")
-    }
+    kinds = {f"leak_{kind}_against_overlay": leak(windows, kind, "overlay")[0] for kind in ("forward", "reversed")}
     kinds["leak_both_against_overlay"] = leak(windows, ("forward", "reversed"), "overlay")[0]
     kinds["leak_single_against_forward"] = leak(windows, "single", "forward")[0]
     for name, value in kinds.items():

@@ -50,9 +50,7 @@ def test_bootstrap_is_seeded() -> None:
 def test_bootstrap_does_not_depend_on_the_names_of_clips() -> None:
     credit, pairs = recurring(0)
     named = clip_bootstrap(credit, 1000 + 7 * pairs, 0.5)
-    assert dataclasses.astuple(named) == pytest.approx(
-        dataclasses.astuple(clip_bootstrap(credit, pairs, 0.5))
-    )
+    assert dataclasses.astuple(named) == pytest.approx(dataclasses.astuple(clip_bootstrap(credit, pairs, 0.5)))
 
 
 @pytest.mark.parametrize("seed", range(4))

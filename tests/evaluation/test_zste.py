@@ -88,9 +88,7 @@ def own_captions(name: str, i: str, j: str, class_names: tuple[str, ...], texts:
     if name in TEMPORAL:
         return orders | {while_caption}
     if name.startswith("5A"):
-        return {
-            f"In this concatenated sound, the {p} sound is {c}" for p in ("first", "second") for c in (i, j)
-        }
+        return {f"In this concatenated sound, the {p} sound is {c}" for p in ("first", "second") for c in (i, j)}
     return right_captions(name, i, j)
 
 
@@ -307,9 +305,7 @@ def test_unseen_classes_are_scored_apart() -> None:
     task = suite.tasks["3A"]
     touched = (task.classes == 2).any(axis=1)
     similarity = np.take_along_axis(audio[task.windows] @ text.T, task.candidates, axis=1)
-    assert scores["unseen/3A"].value == pytest.approx(
-        100 * credit(similarity, task.right, "top1")[touched].mean()
-    )
+    assert scores["unseen/3A"].value == pytest.approx(100 * credit(similarity, task.right, "top1")[touched].mean())
 
 
 def test_scores_do_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:

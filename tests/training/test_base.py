@@ -46,9 +46,7 @@ def test_is_trained_once(
         assert base.base_checkpoint(dataset, dataset_digest, data, SETTINGS, cache) == place
 
 
-def test_is_the_same_in_another_cache(
-    dataset: Dataset, dataset_digest: str, place: Path, tmp_path: Path
-) -> None:
+def test_is_the_same_in_another_cache(dataset: Dataset, dataset_digest: str, place: Path, tmp_path: Path) -> None:
     again = base.base_checkpoint(dataset, dataset_digest, DataSettings(), SETTINGS, tmp_path)
     assert again.name == place.name
     one, other = weights(place), weights(again)

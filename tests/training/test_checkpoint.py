@@ -128,9 +128,7 @@ def test_faults_are_one_line_that_names_the_checkpoint(
 
 
 @pytest.mark.parametrize(("spoil", "words"), MODEL_FAULTS.values(), ids=MODEL_FAULTS)
-def test_a_model_that_cannot_be_rebuilt_names_the_checkpoint(
-    folder: Path, spoil: Callable, words: str
-) -> None:
+def test_a_model_that_cannot_be_rebuilt_names_the_checkpoint(folder: Path, spoil: Callable, words: str) -> None:
     spoil(folder)
     with pytest.raises(InputError, match=words) as caught:
         checkpoint.load(folder)

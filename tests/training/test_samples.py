@@ -85,9 +85,9 @@ def test_stage_a_weights_are_those_of_its_captions(samples: Samples) -> None:
         singles, combined = stage.captions[step].T
         for i, j in np.ndindex(7, 7):
             assert weights[i, j] == (1 if i == j or singles[i] != singles[j] else 0)
-            holds = singles[i].removeprefix("single sound of ") in combined[j].removeprefix(
-                "combined sound of "
-            ).split(" and ")
+            holds = singles[i].removeprefix("single sound of ") in combined[j].removeprefix("combined sound of ").split(
+                " and "
+            )
             assert weights[i, 7 + j] == weights[7 + j, i] == (0.25 if holds else 0.5)
 
 
