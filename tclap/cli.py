@@ -26,7 +26,7 @@ from rich.table import Table
 
 from tclap import models
 from tclap.command_line import run_or_exit
-from tclap.config import DataSettings, LossCoefficients, config_hash
+from tclap.config import DataSettings, LossCoefficients, ModelSettings, OptimiserSettings, config_hash
 from tclap.data import esc50, synth
 from tclap.data.preview import write_preview
 from tclap.errors import InputError
@@ -185,7 +185,7 @@ class Train(TrainingFlags):
             checkpoint.save(start, model, provenance(workspace, part, self.seed))
             name, stage = config_hash(part), part.stages[-1]
             console.print(f"stage {stage} of {name}: {len(losses)} steps, loss {losses[0]:.3f} -> {losses[-1]:.3f}")
-        print_scores(evaluate(workspace, configuration, model, configuration.data.eval_folds))
+        print_scores(evaluate(workspace, configuration.data, model, configuration.data.eval_folds))
         console.print(f"checkpoint: {start}", markup=False)
 
 
@@ -205,38 +205,37 @@ class Zste(BaseModel):
         if self.model not in models.NAMES and not (Path(self.model) / checkpoint.CONFIG).is_file():
             known = ", ".join(models.NAMES)
             raise InputError(f"unknown model {self.model!r}: neither one of {known} nor a checkpoint folder")
-        flags = TrainingFlags(
-            data=self.data,
-            storage=self.storage,
-            train_folds=self.train_folds,
-            eval_folds=self.folds,
-            test_folds=(),
-            eval_takes=self.eval_takes,
-            base_steps=self.base_steps,
-        )
-        configuration = flags.configuration("B", LossCoefficients(), 1)
-        workspace = _workspace(flags)
+        check_writable(self.storage)
+        workspace = open_workspace(self.data, cache_folder(self.storage))
         esc50.check_folds(workspace.dataset, {"folds": self.folds})
         if self.model in models.NAMES:
+            data = DataSettings(train_folds=self.train_folds, eval_folds=self.folds, test_folds=())
             esc50.check_folds(workspace.dataset, {"train_folds": self.train_folds})
-            model = checkpoint.load(base_of(workspace, configuration))
+            base = ModelSettings(name="mini", base=OptimiserSettings(steps=self.base_steps))
+            model = checkpoint.load(
+                base_checkpoint(workspace.dataset, workspace.dataset_digest, data, base, workspace.cache)
+            )
         else:
-            _refuse_training_clips(Path(self.model), workspace, self.folds)
+            data = _data_of_checkpoint(Path(self.model), workspace, self.folds)
             model = checkpoint.load(Path(self.model))
-        scores = evaluate(workspace, configuration, model, self.folds)
+        scores = evaluate(workspace, data.model_copy(update={"eval_takes": self.eval_takes}), model, self.folds)
         print_scores(scores)
         if self.json_out:
             values = {**summary(scores), **{name: asdict(score) for name, score in scores.items()}}
             write_atomically(self.json_out, json.dumps(values, indent=1))
 
 
-def _refuse_training_clips(folder: Path, workspace: Workspace, folds: tuple[int, ...]) -> None:
+def _data_of_checkpoint(folder: Path, workspace: Workspace, folds: tuple[int, ...]) -> DataSettings:
+    """The data settings that a checkpoint was trained with. Raises InputError where `folds` were among them."""
     made = checkpoint.read_config(folder).get("provenance", {})
     assert isinstance(made, dict)
-    trained = DataSettings(**made["configuration"]["data"]).train_folds if "configuration" in made else ()
-    seen = sorted(set(trained) & set(folds))
+    if "configuration" not in made:
+        return DataSettings()
+    data = DataSettings(**made["configuration"]["data"])
+    seen = sorted(set(data.train_folds) & set(folds))
     if made.get("dataset_digest") == workspace.dataset_digest and seen:
         raise InputError(f"{folder} was trained on fold {seen[0]} of this dataset; score it on other --folds")
+    return data
 
 
 def print_scores(scores: dict[str, Score]) -> None:

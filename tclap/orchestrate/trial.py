@@ -120,7 +120,7 @@ def _run_seed(sweep: Sweep, configuration: Configuration, seed: int, resume: Sta
             on_checkpoint=lambda state: _report_state({**state, "seed": seed}),
         )
         train_s = time.perf_counter() - started
-        scores = evaluate(workspace, configuration, model, configuration.data.eval_folds)
+        scores = evaluate(workspace, configuration.data, model, configuration.data.eval_folds)
     except Exception:
         if leads:
             log.flush()

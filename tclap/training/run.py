@@ -2,7 +2,7 @@
 
 workspace = open_workspace(Path("data"), cache=Path("runs/cache"))
 model = train(workspace, configuration, seed=0, start=start_of(workspace, configuration), report=print)
-scores = evaluate(workspace, configuration, model, configuration.data.eval_folds)
+scores = evaluate(workspace, configuration.data, model, configuration.data.eval_folds)
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def prepare(workspace: Workspace, configuration: Configuration) -> None:
     samples = training_samples(workspace.dataset, configuration.data)
     audio_features(model, workspace.dataset, workspace.dataset_digest, samples.composites, workspace.cache)
     text_features(model, _captions(samples), workspace.cache)
-    evaluate(workspace, configuration, model, configuration.data.eval_folds)
+    evaluate(workspace, configuration.data, model, configuration.data.eval_folds)
 
 
 def train(
@@ -122,10 +122,9 @@ def train(
 
 
 def evaluate(
-    workspace: Workspace, configuration: Configuration, model: ContrastiveModel, folds: Sequence[int]
+    workspace: Workspace, data: DataSettings, model: ContrastiveModel, folds: Sequence[int]
 ) -> dict[str, Score]:
-    """ZSTE scores of `model` on `folds`, with the classes held out of training reported apart."""
-    data = configuration.data
+    """ZSTE scores of `model` on `folds`, with the classes that `data` holds out of training reported apart."""
     seen = seen_classes(workspace.dataset, data)
     unseen = np.setdiff1d(np.arange(len(workspace.dataset.class_names)), seen)
     return zste_scores(

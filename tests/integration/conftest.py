@@ -1,0 +1,38 @@
+"""Real Ray and MLflow in real processes; each sweep is tiny, and most of its time is processes starting."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[2]
+TINY = "--batch-sizes=6 --takes=2 --eval-takes=1 --steps-a=4 --steps-b=4 --base-steps=10".split()  # noqa: SIM905
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(item.fspath).is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.integration)
+
+
+def run(*command, **env):
+    """Run a python command line from the repository, in a Ray of its own; returns the finished process."""
+    settings = {**os.environ, "RAY_ADDRESS": "local", "PYTHONPATH": str(REPO), **env}
+    settings.pop("MLFLOW_TRACKING_URI", None)
+    return subprocess.run(
+        [sys.executable, *map(str, command)], cwd=REPO, env=settings, capture_output=True, text=True, timeout=600
+    )
+
+
+def run_rows(rows, *flags):
+    """A sweep of only some rows: [(stages, LossCoefficients arguments)] under the flags of a sweep script."""
+    program = (
+        "import sys; from pydantic_settings import CliApp; from tclap.command_line import run_or_exit;"
+        "from tclap.config import LossCoefficients; from tclap.orchestrate.sweep import run_sweep;"
+        "from tclap.sweep_settings import SweepSettings; s = CliApp.run(SweepSettings);"
+        f"rows = [s.configuration(stages, LossCoefficients(**c), s.batch_sizes[0]) for stages, c in {rows!r}];"
+        "run_or_exit(lambda: run_sweep(s, rows, 'table4'))"
+    )
+    return run("-c", program, *flags)

@@ -1,0 +1,128 @@
+"""`sweeps/table4.py` end to end: the table, MLflow, sharing, repetition, failure, several workers."""
+
+import pandas as pd
+import pytest
+import torch
+from mlflow import MlflowClient
+from safetensors.torch import load_file
+
+from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
+from tests.integration.conftest import TINY, run, run_rows
+
+COLUMNS_OF_CSV = [
+    *("stage", "alpha_st", "alpha_ct", "alpha_so", "alpha_co", "beta", "batch_size", "seed"),
+    *("1", "2A", "2B", "2C", "2D", "3A", "3B", "4A", "4B", "5A", "5B", "3A_order"),
+]
+ALL_ONES = [("B", {})]
+
+
+def sweep(data, storage, *flags):
+    return run("sweeps/table4.py", "--data", data, "--storage", storage, "--seeds", "0,1", *TINY, *flags)
+
+
+@pytest.fixture(scope="module")
+def finished(root, tmp_path_factory):
+    """Table IV at toy size, run once; (storage folder, finished process)."""
+    storage = tmp_path_factory.mktemp("storage")
+    process = sweep(root, storage)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return storage, process
+
+
+@pytest.fixture(scope="module")
+def runs(finished):
+    """Every MLflow run of the finished sweep."""
+    client = MlflowClient(f"sqlite:///{finished[0] / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("tclap")
+    return client, client.search_runs([experiment.experiment_id], max_results=1000)
+
+
+def test_table_has_a_line_for_each_configuration_and_seed(finished):
+    table = pd.read_csv(finished[0] / "table4" / "table4.csv")
+    assert list(table.columns) == COLUMNS_OF_CSV
+    assert table.groupby("stage")["seed"].value_counts().to_dict() == {(s, n): 4 for s in ("B", "AB") for n in (0, 1)}
+    assert table[list(COLUMNS)].notna().all(axis=None)
+    shown = (finished[0] / "table4" / "table4.md").read_text()
+    assert shown.count("*paper*") == 8 + 1  # under each row, and in the note
+    assert "±" in shown
+    assert "52.12" in shown  # the paper's 3A of AB 1 0 1 0
+
+
+def test_every_configuration_and_seed_has_one_finished_run_with_all_metrics(finished, runs):
+    client, found = runs
+    parents = [r for r in found if r.data.tags["kind"] == "sweep"]
+    trials = [r for r in found if r.data.tags["kind"] == "trial"]
+    assert len(parents) == 1
+    assert len({(r.data.tags["config_hash"], r.data.tags["seed"]) for r in trials}) == len(trials) == 16
+    for run_ in trials:
+        assert run_.info.status == "FINISHED"
+        assert run_.data.tags["mlflow.parentRunId"] == parents[0].info.run_id
+        wanted = {f"zste/{c}" for c in (*COLUMNS, *EXTRA_COLUMNS, "mean", "temporal")}
+        assert wanted | {f"zste_low/{c}" for c in COLUMNS} <= run_.data.metrics.keys()
+        assert len(client.get_metric_history(run_.info.run_id, "train/loss")) == 4
+        assert {"git_commit", "host", "version.torch"} <= run_.data.tags.keys()
+        assert run_.data.params["data.takes"] == "2"
+        names = {a.path for a in client.list_artifacts(run_.info.run_id, "checkpoint")}
+        assert names == {"checkpoint/model.safetensors", "checkpoint/config.json"}
+    artifacts = {a.path for a in client.list_artifacts(parents[0].info.run_id)}
+    assert artifacts == {"table4.csv", "table4.md", "table4.html", "table4.png"}
+
+
+def test_stage_a_is_trained_once_for_each_seed_and_shared(runs):
+    client, found = runs
+    stage_a = [r for r in found if r.data.tags["kind"] == "stage_a"]
+    assert sorted(r.data.tags["seed"] for r in stage_a) == ["0", "1"]
+    for run_ in stage_a:
+        assert len(client.get_metric_history(run_.info.run_id, "train/loss")) == 4
+    used = {r.data.tags.get("stage_a_run") for r in found if r.data.params.get("stages") == "AB"}
+    assert used == {r.info.run_id for r in stage_a}
+
+
+def test_metrics_agree_with_the_table(finished, runs):
+    table = pd.read_csv(finished[0] / "table4" / "table4.csv")
+    logged = sorted(r.data.metrics["zste/3A"] for r in runs[1] if r.data.tags["kind"] == "trial")
+    assert logged == sorted(table["3A"])
+
+
+def test_same_command_again_runs_nothing(finished, root, runs):
+    before = (finished[0] / "table4" / "table4.csv").read_bytes()
+    process = sweep(root, finished[0])
+    assert process.returncode == 0, process.stderr
+    assert "nothing left to do" in process.stdout
+    assert "min left" not in process.stdout
+    assert (finished[0] / "table4" / "table4.csv").read_bytes() == before
+    client, found = runs
+    assert len(client.search_runs([found[0].info.experiment_id], max_results=1000)) == len(found)
+
+
+def test_same_command_in_fresh_storage_gives_the_same_table(finished, root, tmp_path):
+    process = sweep(root, tmp_path)
+    assert process.returncode == 0, process.stderr
+    first, second = (folder / "table4" / "table4.csv" for folder in (finished[0], tmp_path))
+    assert second.read_bytes() == first.read_bytes()
+
+
+def test_second_sweep_reads_features_and_two_workers_train_as_one(finished, root):
+    """A sweep under another name, with two workers: no feature set is written again, and the model is the same."""
+    storage = finished[0]
+    written = {path: path.stat().st_mtime_ns for path in (storage / "cache").rglob("*.npy")}
+    assert len(written) >= 4
+    process = run_rows(ALL_ONES, "--data", root, "--storage", storage, "--name", "pair", "--workers", "2", *TINY)
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert {path: path.stat().st_mtime_ns for path in (storage / "cache").rglob("*.npy")} == written
+    (pair,) = (storage / "pair" / "trials").glob("*/seed-0/checkpoint/model.safetensors")
+    alone = storage / "table4" / pair.relative_to(storage / "pair")
+    one, two = load_file(alone), load_file(pair)
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-4)
+
+
+def test_failed_trial_is_told_and_leaves_its_traceback(root, tmp_path):
+    process = run_rows(ALL_ONES, "--data", root, "--storage", tmp_path, "--lr", "1e30", *TINY)
+    assert process.returncode == 1
+    assert "FloatingPointError: loss is" in process.stdout
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("tclap")
+    (failed,) = client.search_runs([experiment.experiment_id], "tags.kind = 'trial'")
+    assert failed.info.status == "FAILED"
+    assert [a.path for a in client.list_artifacts(failed.info.run_id)] == ["traceback.txt"]

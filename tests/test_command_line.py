@@ -1,0 +1,169 @@
+"""Wrong input: one clear line and exit code 2, before anything expensive."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+from tclap import cli
+from tclap.command_line import run_or_exit
+from tclap.training import checkpoint
+
+TABLE4 = Path(__file__).parents[1] / "sweeps" / "table4.py"
+
+
+@pytest.fixture
+def table4(monkeypatch):
+    """Run sweeps/table4.py with these flags in this process; Ray must never be reached."""
+    import ray
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("Ray was started")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    spec = importlib.util.spec_from_file_location("table4", TABLE4)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def run(*flags):
+        monkeypatch.setattr(sys, "argv", ["table4.py", *map(str, flags)])
+        run_or_exit(module.main)
+
+    return run
+
+
+@pytest.fixture
+def tclap(monkeypatch):
+    def run(*flags):
+        monkeypatch.setattr(sys, "argv", ["tclap", *map(str, flags)])
+        cli.main()
+
+    return run
+
+
+def error_line(capsys, stopped):
+    assert stopped.value.code == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--batch-sizes", "0"], "batch sizes must be whole numbers from 1 up"),
+        (["--batch-sizes", "many"], "--batch-sizes 'many'"),
+        (["--batch-sizes", "16"], "over the bound of 15: 6 classes"),
+        (["--model", "mimi"], "--model 'mimi'"),
+        (["--train-folds", "1,4"], "fold 4 is in both train_folds and eval_folds"),
+        (["--test-folds", "9"], "test_folds names fold 9"),
+        (["--seeds", "0,0"], "seeds must be distinct"),
+        (["--name", "a/b"], "--name 'a/b'"),
+        (["--lr", "nan"], "--lr"),
+    ],
+)
+def test_table4_refuses(table4, capsys, root, tmp_path, flags, message):
+    with pytest.raises(SystemExit) as stopped:
+        table4("--data", root, "--storage", tmp_path, "--batch-sizes", "4", *flags)
+    assert message in error_line(capsys, stopped)
+
+
+def test_table4_refuses_unwritable_storage(table4, capsys, root, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit) as stopped:
+        table4("--data", root, "--storage", tmp_path / "file" / "runs", "--batch-sizes", "4")
+    line = error_line(capsys, stopped)
+    assert "storage folder" in line
+    assert str(tmp_path / "file") in line
+
+
+def test_table4_refuses_a_folder_that_is_no_dataset(table4, capsys, tmp_path):
+    with pytest.raises(SystemExit) as stopped:
+        table4("--data", tmp_path, "--storage", tmp_path / "runs")
+    assert f"{tmp_path / 'meta' / 'esc50.csv'} not found" in error_line(capsys, stopped)
+
+
+def test_paper_preset_plans_24_configurations_and_starts_nothing(table4, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        table4("--preset", "paper", "--dry-run")
+    assert stopped.value.code == 0
+    out = capsys.readouterr().out
+    assert "24 configurations and 3 stage-A runs in 2 waves" in out
+    assert "wave 1: 15 runs" in out
+    assert "wave 2: 12 runs" in out
+    assert not list(tmp_path.iterdir())
+
+
+def test_dry_run_still_refuses_a_batch_over_the_bound(table4, capsys, root):
+    with pytest.raises(SystemExit) as stopped:
+        table4("--data", root, "--batch-sizes", "16", "--dry-run")
+    assert "over the bound of 15" in error_line(capsys, stopped)
+
+
+def test_flags_beat_the_preset(table4, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        table4("--preset", "paper", "--batch-sizes", "64", "--dry-run")
+    assert "8 configurations and 1 stage-A run in 2 waves" in capsys.readouterr().out
+
+
+def test_alpha_other_than_0_and_1_needs_any_alpha(tclap, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        tclap("train", "--alpha-st", "0.5")
+    line = error_line(capsys, stopped)
+    assert "--alpha-st 0.5 must be 0 or 1" in line
+    assert "--any-alpha" in line
+
+
+def test_train_and_score_without_ray(tclap, capsys, root, tmp_path):
+    small = ["--takes", "2", "--eval-takes", "1", "--steps-a", "3", "--steps-b", "3", "--base-steps", "5"]
+    with pytest.raises(SystemExit) as stopped:
+        tclap("train", "--data", root, "--storage", tmp_path, "--batch-size", "4", *small)
+    assert stopped.value.code == 0
+    out = capsys.readouterr().out
+    place = Path(out.strip().splitlines()[-1].removeprefix("checkpoint: "))
+    assert checkpoint.load(place).name == "mini"
+    score = ["zste", "--model", place, "--data", root, "--storage", tmp_path, "--eval-takes", "1"]
+    with pytest.raises(SystemExit) as stopped:
+        tclap(*score, "--folds", "5", "--json", tmp_path / "scores.json")
+    assert stopped.value.code == 0
+    assert '"3A_order"' in (tmp_path / "scores.json").read_text()
+    with pytest.raises(SystemExit) as stopped:
+        tclap(*score, "--folds", "1")
+    assert "was trained on fold 1 of this dataset" in capsys.readouterr().err
+    assert stopped.value.code == 2
+
+
+def test_zste_names_the_models_it_knows(tclap, capsys, root):
+    with pytest.raises(SystemExit) as stopped:
+        tclap("zste", "--model", "clapp", "--data", root)
+    line = error_line(capsys, stopped)
+    assert "unknown model 'clapp'" in line
+    assert "mini" in line
+
+
+def test_data_check_lists_every_problem(tclap, capsys, tmp_path):
+    with pytest.raises(SystemExit):
+        tclap("data", "synth", tmp_path / "d", "--classes", "3", "--clips", "5")
+    clips = sorted((tmp_path / "d" / "audio").iterdir())
+    clips[0].unlink()
+    clips[1].write_bytes(clips[1].read_bytes()[:20])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stopped:
+        tclap("data", "check", tmp_path / "d")
+    out = capsys.readouterr().out
+    assert stopped.value.code == 1
+    assert f"{clips[0].name}: missing" in out
+    assert f"{clips[1].name}: unreadable" in out
+    assert "2 problem(s)" in out
+
+
+def test_preview_writes_every_kind(tclap, root, tmp_path):
+    with pytest.raises(SystemExit) as stopped:
+        tclap("data", "preview", root, tmp_path / "out", "--count", "2")
+    assert stopped.value.code == 0
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert len(names) == 2 * 4 + 1
+    assert {"00-single.wav", "01-overlay.wav", "captions.csv"} <= names
