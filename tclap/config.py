@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 ModelName = Literal["mini", "msclap-2022", "msclap-2023", "laion"]
+Trainable = Literal["paper", "projection", "all"]
 
 
 class Settings(BaseModel):
@@ -81,12 +82,24 @@ class DataSettings(Settings):
 
 
 class ModelSettings(Settings):
-    """Which base model is post-trained. `base` holds how mini's own base is made; other models download theirs."""
+    """Which base model is post-trained, and which part of it.
+
+    `base` holds how mini's own base is made; the others have pretrained `weights`: a local file or folder, None for
+    the hub, "random" for an untrained base.
+    """
 
     name: ModelName = "mini"
+    trainable: Trainable = "paper"
+    weights: str | None = None
     base: OptimiserSettings = OptimiserSettings(steps=100)
     base_batch_size: int = Field(64, ge=1)
     base_seed: int = 0
+
+    @model_validator(mode="after")
+    def _mini_is_made_here(self) -> ModelSettings:
+        if self.name == "mini" and (self.trainable != "paper" or self.weights is not None):
+            raise ValueError("mini takes neither trainable nor weights: its base is trained here, and all of it is")
+        return self
 
 
 class Configuration(Settings):
