@@ -23,7 +23,8 @@ from tclap.models.tokenise import Tokeniser
 
 NAME = "laion"
 REPO = "laion/clap-htsat-unfused"
-FILES = ("model.safetensors", "pytorch_model.bin")
+FILES: tuple[str, ...] = ("model.safetensors", "pytorch_model.bin")
+PLACING = "it in a folder with config.json and the tokenizer's files, then pass --weights FOLDER"
 MAX_TOKENS = 512  # RoBERTa's positions
 # The checkpoint's preprocessor_config.json: without fusion, and with slaney mel bands as "rand_trunc" implies.
 FRONT_END: dict[str, Any] = {
@@ -53,7 +54,7 @@ def build(weights_path: str | None, trainable: Trainable, seed: int = 0) -> Spli
             clap = ClapModel(ClapConfig())
         rebuild: dict[str, object] = {"weights": weights.RANDOM, "trainable": trainable, "seed": seed}
         return _split(clap, _random_tokeniser(), trainable, rebuild, untrained=True)
-    path = weights.locate(NAME, weights_path, REPO, FILES)
+    path = weights.locate(NAME, weights_path, REPO, FILES, PLACING)
     state = weights.read(path)
     with no_init_weights():  # every learned tensor comes from the file: `fill` makes sure
         clap = ClapModel(_config(path.parent))

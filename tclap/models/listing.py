@@ -79,7 +79,7 @@ def _found(name: str, weights_path: str | None, repo: str, files: tuple[str, ...
         here: Path | None = weights.cached(repo, files)
     else:
         try:
-            here = weights.locate(name, weights_path, repo, files)
+            here = weights.locate(name, weights_path, repo, files, "")
         except InputError:
             here = None
     return None if here is None else str(here)

@@ -8,11 +8,13 @@ Shapes: B batch, T samples, L tokens, H width of a tower, D embedding size.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.resources
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -29,6 +31,7 @@ from tclap.models.split import Parts, SplitClap
 from tclap.models.tokenise import Tokeniser
 
 with warnings.catch_warnings():  # importing msclap silences every warning of the process
+    from msclap.models import htsat
     from msclap.models.clap import CLAP, AudioEncoder, Projection, TextEncoder
 
 REPO = "microsoft/msclap"
@@ -49,13 +52,15 @@ def build(name: str, weights_path: str | None, trainable: Trainable, seed: int =
         tokeniser = _random_tokeniser(settings)
         rebuild: dict[str, object] = {"weights": weights.RANDOM, "trainable": trainable, "seed": seed}
     else:
-        path = weights.locate(name, weights_path, REPO, files(name))
+        text_model = settings["text_model"]
+        placing = f"it in a folder with the tokenizer of {text_model} in {text_model}/, then pass --weights FOLDER"
+        path = weights.locate(name, weights_path, REPO, files(name), placing)
         state = weights.read(path)
-        with no_init_weights():  # every learned tensor comes from the file: `fill` makes sure
+        with _unset():  # every learned tensor comes from the file: `fill` makes sure
             clap = assemble(settings, text_config(settings, path.parent))
         weights.fill(clap, state, name, path)
-        kind = tokenise.bert if settings["text_model"].startswith("bert") else tokenise.gpt2
-        tokeniser = kind(settings["text_model"], path.parent, settings["text_len"])
+        kind = tokenise.bert if text_model.startswith("bert") else tokenise.gpt2
+        tokeniser = kind(text_model, path.parent, settings["text_len"])
         kept = None if weights_path is None else str(Path(weights_path).expanduser().resolve())
         rebuild = {"weights": kept, "trainable": trainable}
     return split(name, clap, tokeniser, trainable, rebuild, untrained=weights_path == weights.RANDOM)
@@ -64,7 +69,7 @@ def build(name: str, weights_path: str | None, trainable: Trainable, seed: int =
 def skeleton(name: str, trainable: Trainable) -> SplitClap:
     """The architecture at its real size with unset weights: for counting, not for use. No file is needed."""
     settings = _settings(name)
-    with no_init_weights():
+    with _unset():
         clap = assemble(settings, text_config(settings, None))
     return split(name, clap, _random_tokeniser(settings), trainable, {}, untrained=True)
 
@@ -116,6 +121,9 @@ def assemble(settings: Mapping[str, Any], config: BertConfig | GPT2Config) -> CL
             settings["fmax"],
             settings["num_classes"],
         )
+    if settings["audioenc_name"] == "HTSAT":  # its config is a Python module, which can be neither copied nor pickled
+        plain = {k: v for k, v in vars(audio.base.htsat.config).items() if not k.startswith("_")}
+        audio.base.htsat.config = SimpleNamespace(**plain)
     text = TextEncoder.__new__(TextEncoder)
     nn.Module.__init__(text)
     text.text_model = settings["text_model"]
@@ -263,6 +271,18 @@ def _swin_stage(stage: Any, x: Tensor) -> Tensor:
     for block in stage.blocks:
         x = block(x)[0]
     return x if stage.downsample is None else stage.downsample(x)
+
+
+@contextlib.contextmanager
+def _unset() -> Iterator[None]:
+    """Modules are made without drawing initial weights: HTSAT draws its own, which takes seconds."""
+    draw = htsat.trunc_normal_
+    htsat.trunc_normal_ = lambda tensor, **_: tensor
+    try:
+        with no_init_weights():
+            yield
+    finally:
+        htsat.trunc_normal_ = draw
 
 
 def _settings(name: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Every problem is one InputError line that names the file, where it comes from an
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -22,10 +23,11 @@ HUB = "https://huggingface.co"
 HUB_TIMEOUT_S = 10.0
 
 
-def locate(model: str, weights: str | None, repo: str, files: tuple[str, ...]) -> Path:
+def locate(model: str, weights: str | None, repo: str, files: tuple[str, ...], placing: str) -> Path:
     """The file of `model`'s weights: `weights` itself, one of `files` in that folder, or the hub's.
 
-    files: names in the order of preference. Raises InputError where there is none and the hub cannot be reached.
+    files: names in the order of preference. placing: completes "place ...", for who must do it by hand. Raises
+    InputError where there is none and the hub cannot be reached.
     """
     if weights is not None:
         path = Path(weights).expanduser()
@@ -41,7 +43,7 @@ def locate(model: str, weights: str | None, repo: str, files: tuple[str, ...]) -
     found = cached(repo, files)
     if found is not None:
         return found
-    require_hub(f"{files[0]} for {model}", f"{repo}/resolve/main/{files[0]}", "it anywhere and pass --weights PATH")
+    require_hub(f"{files[0]} for {model}", f"{repo}/resolve/main/{files[0]}", placing)
     return _download(model, repo, files)
 
 
@@ -106,7 +108,9 @@ def read(path: Path) -> dict[str, Tensor]:
         except (OSError, SafetensorError) as error:
             raise InputError(f"{path} is truncated or no safetensors file: {_line(error)}") from error
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a pickle protocol that is refused below
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         raise InputError(f"{path} is no file of plain tensors, so it is not read (nothing was unpickled)") from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:

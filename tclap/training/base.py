@@ -96,7 +96,7 @@ def pretrained_checkpoint(settings: ModelSettings, cache: Path) -> Path:
     content = hashlib.sha256()
     for name, tensor in sorted(trainable_parameters(model).items()):
         content.update(name.encode())
-        content.update(tensor.detach().contiguous().numpy())
+        content.update(tensor.detach().contiguous().numpy().tobytes())
     place = cache / "base" / canonical_hash([model.fingerprint(), content.hexdigest(), model.rebuild_config()], 16)
     place.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(place.with_suffix(".lock")):
