@@ -144,4 +144,7 @@ def config_hash(configuration: Configuration) -> str:
 
     The test folds do not train or select anything, so they are left out.
     """
-    return canonical_hash(configuration.model_dump(mode="json", exclude={"data": {"test_folds"}}))
+    unused: dict[str, set[str]] = {"data": {"test_folds"}}
+    if configuration.model.name == "mini":
+        unused["model"] = {"trainable", "weights"}  # mini has no choice of these
+    return canonical_hash(configuration.model_dump(mode="json", exclude=unused))

@@ -7,10 +7,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from small_models import write_weights
 
 from tclap import models
 from tclap.models.split import SplitClap
+from tests.models.small_models import write_weights
 
 
 @pytest.fixture(scope="session")

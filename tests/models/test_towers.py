@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from small_models import TEXTS, windows
 from transformers import AutoTokenizer, BertTokenizerFast, ClapFeatureExtractor, ClapModel, GPT2TokenizerFast
 
 from tclap import models
@@ -25,6 +24,7 @@ from tclap.models.base import ContrastiveModel, logit_factor, trainable_paramete
 from tclap.models.split import SplitClap
 from tclap.training.loop import run_stage
 from tclap.training.samples import Stage
+from tests.models.small_models import TEXTS, windows
 
 Shared = Callable[[str, str], SplitClap]
 NAMES = ("msclap-2022", "msclap-2023", "laion")
