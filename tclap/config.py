@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 # Sorted, since their order means nothing and would change the hash.
 Folds = Annotated[tuple[int, ...], AfterValidator(lambda folds: tuple(sorted(folds)))]
 ModelName = Literal["mini", "msclap-2022", "msclap-2023", "laion"]
+Trainable = Literal["paper", "projection", "all"]
 
 
 class Settings(BaseModel):
@@ -83,12 +84,24 @@ class DataSettings(Settings):
 
 
 class ModelSettings(Settings):
-    """Which base model is post-trained. `base` holds how mini's own base is made; other models download theirs."""
+    """Which base model is post-trained, and which part of it.
+
+    `base` holds how mini's own base is made; the others have pretrained `weights`: a local file or folder, None for
+    the hub, "random" for an untrained base.
+    """
 
     name: ModelName = "mini"
+    trainable: Trainable = "paper"
+    weights: str | None = None
     base: OptimiserSettings = OptimiserSettings(steps=100)
     base_batch_size: int = Field(64, ge=1)
     base_seed: int = 0
+
+    @model_validator(mode="after")
+    def _mini_is_made_here(self) -> ModelSettings:
+        if self.name == "mini" and (self.trainable != "paper" or self.weights is not None):
+            raise ValueError("mini takes neither trainable nor weights: its base is trained here, and all of it is")
+        return self
 
 
 class Configuration(Settings):
@@ -133,4 +146,7 @@ def config_hash(configuration: Configuration) -> str:
 
     The test folds do not train or select anything, so they are left out.
     """
-    return canonical_hash(configuration.model_dump(mode="json", exclude={"data": {"test_folds"}}))
+    unused: dict[str, set[str]] = {"data": {"test_folds"}}
+    if configuration.model.name == "mini":
+        unused["model"] = {"trainable", "weights"}  # mini has no choice of these
+    return canonical_hash(configuration.model_dump(mode="json", exclude=unused))

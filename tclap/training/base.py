@@ -1,18 +1,21 @@
-"""mini's base model: trained on single sounds of the training folds, once per content, in seconds."""
+"""Base models: mini's is trained on single sounds of the training folds in seconds; the others come pretrained."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import filelock
 import numpy as np
 
+from tclap import models
 from tclap.config import DataSettings, ModelSettings, canonical_hash
 from tclap.data import captions, compose
 from tclap.data.draws import batch_schedule, held_out_classes
 from tclap.data.esc50 import Dataset
 from tclap.errors import InputError
 from tclap.features import audio_features, text_features
+from tclap.models import weights
 from tclap.models.base import ContrastiveModel, trainable_parameters
 from tclap.models.mini import Mini
 from tclap.training import checkpoint
@@ -39,7 +42,13 @@ def base_checkpoint(
     cache: Path,
     report: Report = lambda step, metrics: None,
 ) -> Path:
-    """The base model's checkpoint folder, `cache/base/<key>`; trained unless it is there already."""
+    """The base model's checkpoint folder, `cache/base/<key>`; made unless it is there already.
+
+    mini's base is trained; a pretrained model's holds the part of its own weights that will be post-trained.
+    Raises InputError where weights are missing or unusable, or clips too few.
+    """
+    if settings.name != "mini":
+        return pretrained_checkpoint(settings, cache)
     model = untrained(dataset, settings)
     shapes = {name: list(p.shape) for name, p in trainable_parameters(model).items()}
     seen = seen_classes(dataset, data)
@@ -78,4 +87,19 @@ def base_checkpoint(
                 model,
                 {"configuration": {"data": data.model_dump(mode="json")}, "dataset_digest": dataset_digest},
             )
+    return place
+
+
+def pretrained_checkpoint(settings: ModelSettings, cache: Path) -> Path:
+    """The checkpoint folder of a pretrained model as it comes, `cache/base/<key>`, named by its content."""
+    model = models.load(settings.name, settings.weights, settings.trainable, settings.base_seed)
+    content = hashlib.sha256()
+    for name, tensor in sorted(trainable_parameters(model).items()):
+        content.update(name.encode())
+        content.update(tensor.detach().contiguous().numpy().tobytes())
+    place = cache / "base" / canonical_hash([model.fingerprint(), content.hexdigest(), model.rebuild_config()], 16)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(place.with_suffix(".lock")):
+        if not place.exists():
+            checkpoint.save(place, model, {"untrained": settings.weights == weights.RANDOM})
     return place

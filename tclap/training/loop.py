@@ -22,6 +22,7 @@ from tclap.features import TextFeatures
 from tclap.losses import contrastive_loss
 from tclap.models.base import ContrastiveModel, logit_factor, trainable_parameters
 from tclap.training import distributed
+from tclap.training.chunked import ChunkedEmbedding, Encode
 from tclap.training.samples import Stage
 
 Report = Callable[[int, dict[str, float]], None]
@@ -52,23 +53,68 @@ def batch_loss(model: ContrastiveModel, stage: Stage, step: int, audio: np.ndarr
 
     audio [windows, ...] and text: frozen features, named by the rows and captions of `stage`.
     """
-    device = model.logit_scale.device
-    n = stage.audio_rows.shape[1]
-    share = distributed.shares(n)[distributed.rank()]
-    own = share.stop - share.start
-    # A worker without a share embeds one pair and drops it: the gather's backward needs every worker.
-    embedded = share if own else slice(0, 1)
-    rows = stage.audio_rows[step, embedded]  # [n, K]
-    heard = torch.from_numpy(audio[rows.T.reshape(-1)]).to(device)  # [K*n, ...]
-    read = text.take(text.rows(stage.captions[step, embedded].T.reshape(-1).tolist()), device)
+    share, rows, captions = _share(stage, step)
     kinds = rows.shape[1]
-    with torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-        audio_z = model.audio_head(heard)  # [K*n, D]
-        text_z = model.text_head(read)
-    audio_z, text_z = (
-        distributed.gather(z.reshape(kinds, -1, z.shape[-1])[:, :own].float(), n) for z in (audio_z, text_z)
-    )  # [K, N, D]
-    weights = stage.weights(step).to(device)
+    heard, read = _encoders(model, audio, rows.T.reshape(-1), text, captions)
+    audio_z, text_z = (z.reshape(kinds, -1, z.shape[-1]) for z in (heard(0, rows.size), read(0, rows.size)))
+    return _loss(model, stage, step, share, audio_z, text_z)
+
+
+def chunked_batch_loss(
+    model: ContrastiveModel, stage: Stage, step: int, audio: np.ndarray, text: TextFeatures, chunk: int
+) -> tuple[Tensor, Callable[[], None]]:
+    """The same loss, and what to call for its gradients; `chunk` windows or texts are encoded at once."""
+    share, rows, captions = _share(stage, step)
+    kinds, device = rows.shape[1], model.logit_scale.device
+    encoders = _encoders(model, audio, rows.T.reshape(-1), text, captions)
+    embedded = [ChunkedEmbedding(encode, rows.size, chunk, device) for encode in encoders]
+    audio_z, text_z = (part.value.reshape(kinds, -1, part.value.shape[-1]) for part in embedded)
+    loss = _loss(model, stage, step, share, audio_z, text_z)
+
+    def backward() -> None:
+        loss.backward()
+        for part in embedded:
+            part.backward()
+
+    return loss, backward
+
+
+def _share(stage: Stage, step: int) -> tuple[slice, np.ndarray, list[str]]:
+    """This worker's pairs, their audio rows [n, K] and captions [K*n]."""
+    share = distributed.shares(stage.audio_rows.shape[1])[distributed.rank()]
+    # A worker without a share embeds one pair and drops it: the gather's backward needs every worker.
+    embedded = share if share.stop > share.start else slice(0, 1)
+    return share, stage.audio_rows[step, embedded], stage.captions[step, embedded].T.reshape(-1).tolist()
+
+
+def _encoders(
+    model: ContrastiveModel, audio: np.ndarray, rows: np.ndarray, text: TextFeatures, captions: list[str]
+) -> tuple[Encode, Encode]:
+    """Embeddings [stop - start, D] of the windows and of the texts start..stop of a batch."""
+    device = model.logit_scale.device
+    text_rows = text.rows(captions)
+
+    def mixed_precision() -> torch.autocast:
+        return torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+
+    def heard(start: int, stop: int) -> Tensor:
+        features = torch.from_numpy(audio[rows[start:stop]]).to(device)
+        with mixed_precision():
+            return model.audio_head(features).float()
+
+    def read(start: int, stop: int) -> Tensor:
+        features = text.take(text_rows[start:stop], device)
+        with mixed_precision():
+            return model.text_head(features).float()
+
+    return heard, read
+
+
+def _loss(model: ContrastiveModel, stage: Stage, step: int, share: slice, audio_z: Tensor, text_z: Tensor) -> Tensor:
+    """Loss of this worker's pairs from its embeddings [K, n, D], gathered over workers."""
+    n, own = stage.audio_rows.shape[1], share.stop - share.start
+    audio_z, text_z = (distributed.gather(z[:, :own], n) for z in (audio_z, text_z))  # [K, N, D]
+    weights = stage.weights(step).to(audio_z.device)
     return contrastive_loss(audio_z, text_z, logit_factor(model), weights, stage.beta, share)
 
 
@@ -84,11 +130,13 @@ def run_stage(
     resume: State | None = None,
     checkpoint_every: int | None = None,
     on_checkpoint: Callable[[State], None] | None = None,
+    chunk: int | None = None,
 ) -> None:
     """Train `model` in place for `settings.steps` steps.
 
     report: called with (step, metrics) after each step. on_checkpoint: called on every worker, every
     `checkpoint_every` steps, with a state that `resume` takes to continue as if never interrupted.
+    chunk: encode so many windows or texts at once, for batches that do not fit the memory; the gradients are the same.
     Raises FloatingPointError, naming stage and step, where the loss is not finite.
     """
     module = model.module()
@@ -110,12 +158,16 @@ def run_stage(
             lr = learning_rate(step, settings)
             for group in optimiser.param_groups:
                 group["lr"] = lr
-            loss = batch_loss(model, stage, step, audio, text)
+            if chunk is None:
+                loss = batch_loss(model, stage, step, audio, text)
+                backward: Callable[[], None] = loss.backward
+            else:
+                loss, backward = chunked_batch_loss(model, stage, step, audio, text, chunk)
             total = distributed.sum_scalar(loss)
             if not math.isfinite(total):
                 raise FloatingPointError(f"loss is {total} at step {step} of stage {stage.name}; try a lower lr")
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            backward()
             distributed.sum_gradients(parameters.values())
             norm = nn.utils.clip_grad_norm_(parameters.values(), settings.grad_clip)
             optimiser.step()

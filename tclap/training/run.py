@@ -87,6 +87,7 @@ def train(
     resume: State | None = None,
     checkpoint_every: int | None = None,
     on_checkpoint: Callable[[State], None] | None = None,
+    chunk: int | None = None,
 ) -> ContrastiveModel:
     """Train the last stage of `configuration` from the checkpoint `start`: the base, or stage A's for "AB"."""
     letter = configuration.stages[-1]
@@ -117,6 +118,7 @@ def train(
         resume=resume,
         checkpoint_every=checkpoint_every,
         on_checkpoint=on_checkpoint,
+        chunk=chunk,
     )
     return model
 

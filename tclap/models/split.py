@@ -1,0 +1,222 @@
+"""A pretrained CLAP as a `ContrastiveModel`: both towers in three stages, cut where the trained part begins.
+
+    wave or token ids -> lower -> upper -> project -> L2 norm
+
+`trainable` says where the cut lies, and so what is frozen, computed once and cached:
+
+    "all"         nothing is frozen: the features are the wave and the token ids themselves
+    "paper"       `lower` is frozen; `upper` (the last layer or stage) and `project` are trained
+    "projection"  `lower` and `upper` are frozen; only `project` is trained
+
+Dropout that acts on the input of the first trained layer belongs to the trained half and is active in train();
+everything frozen is always in eval mode, and batch norm uses its stored statistics wherever it stands.
+
+Shapes: B batch, T samples of a window, L tokens of a text, H width of a tower, D embedding size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tclap.config import Trainable, canonical_hash
+from tclap.models.tokenise import Tokeniser
+
+CUT: dict[Trainable, int] = {"all": 0, "paper": 1, "projection": 2}
+FROZEN_WINDOWS = {"cpu": 8, "cuda": 64}  # windows at once in the frozen half: caps its activations
+FROZEN_TEXTS = 128
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The modules of a tower. `upper` and `projection` are what "paper" trains; counts are over `whole`."""
+
+    whole: tuple[nn.Module, ...]
+    upper: tuple[nn.Module, ...]
+    projection: tuple[nn.Module, ...]
+
+    def trained(self, trainable: Trainable) -> tuple[nn.Module, ...]:
+        return {"all": self.whole, "paper": self.upper + self.projection, "projection": self.projection}[trainable]
+
+
+class AudioTower(Protocol):
+    """Three stages over the modules of a package's own audio encoder."""
+
+    parts: Parts
+    front_end: Mapping[str, object]  # what the lower stage computes besides its tensors, for the fingerprint
+
+    def lower(self, wave: Tensor) -> Tensor:
+        """[B, T] -> [B, ...]"""
+        ...
+
+    def upper(self, lower: Tensor) -> Tensor:
+        """[B, ...] -> [B, H]"""
+        ...
+
+    def project(self, pooled: Tensor) -> Tensor:
+        """[B, H] -> [B, D]"""
+        ...
+
+
+class TextTower(Protocol):
+    """Three stages over the modules of a package's own text encoder; padding stands at the end."""
+
+    parts: Parts
+
+    def lower(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """[B, L] token ids, [B] lengths -> [B, L, H]"""
+        ...
+
+    def upper(self, lower: Tensor, lengths: Tensor) -> Tensor:
+        """[B, L, H], [B] -> [B, H]"""
+        ...
+
+    def project(self, pooled: Tensor) -> Tensor:
+        """[B, H] -> [B, D]"""
+        ...
+
+
+class SplitClap(nn.Module):
+    """A `ContrastiveModel` over the two towers of `clap`, which keeps its package's own parameter names.
+
+    rebuild: the arguments of `tclap.models.build`, without the name. untrained: the base has random weights, which
+    every table that shows its scores must say.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        clap: nn.Module,
+        logit_scale: nn.Parameter,
+        audio: AudioTower,
+        text: TextTower,
+        tokeniser: Tokeniser,
+        *,
+        trainable: Trainable,
+        window_s: float,
+        sample_rate_hz: int,
+        rebuild: Mapping[str, object],
+        untrained: bool,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.window_s = window_s
+        self.sample_rate_hz = sample_rate_hz
+        self.untrained = untrained
+        self.trainable = trainable
+        self.clap = clap
+        self.logit_scale = logit_scale  # the same parameter as clap's: named_parameters() shows it once, by this name
+        self.audio = audio
+        self.text = text
+        self._tokeniser = tokeniser
+        self._rebuild = dict(rebuild)
+        self._fingerprint: str | None = None
+        self._cut = CUT[trainable]
+        learnable = {id(p) for p in clap.parameters() if p.requires_grad}  # not the Fourier and mel matrices
+        clap.requires_grad_(False)
+        for module in self._trained():
+            for parameter in module.parameters():
+                parameter.requires_grad_(id(parameter) in learnable)
+        logit_scale.requires_grad_(True)
+        self.eval()
+
+    def _trained(self) -> tuple[nn.Module, ...]:
+        return self.audio.parts.trained(self.trainable) + self.text.parts.trained(self.trainable)
+
+    def train(self, mode: bool = True) -> SplitClap:
+        """Train mode for the trained half alone; batch norm never leaves its stored statistics."""
+        super().train(False)
+        for module in self._trained():
+            module.train(mode)
+            for part in module.modules():
+                if isinstance(part, nn.modules.batchnorm._BatchNorm):
+                    part.train(False)
+        self.training = mode
+        return self
+
+    @torch.no_grad()
+    def audio_frozen(self, wave: Tensor) -> Tensor:  # [B, T] -> [B, ...]
+        if self._cut == 0:
+            return wave
+        size = FROZEN_WINDOWS["cuda" if wave.is_cuda else "cpu"]
+        stages = (self.audio.lower, self.audio.upper)[: self._cut]
+        done = []
+        for part in wave.split(size):
+            for stage in stages:
+                part = stage(part)
+            done.append(part)
+        return torch.cat(done)
+
+    def audio_head(self, features: Tensor) -> Tensor:  # [B, ...] -> [B, D]
+        x = features.to(self.logit_scale.dtype)
+        for stage in (self.audio.lower, self.audio.upper, self.audio.project)[self._cut :]:
+            x = stage(x)
+        return F.normalize(x, dim=-1)
+
+    @torch.no_grad()
+    def text_frozen(self, texts: Sequence[str]) -> list[Tensor]:  # B texts -> B x [L, ...]
+        device = self.logit_scale.device
+        ids = [torch.tensor(self._tokeniser.encode(text), device=device) for text in texts]
+        if self._cut == 0:
+            return ids
+        done: list[Tensor] = []
+        for start in range(0, len(ids), FROZEN_TEXTS):
+            part = ids[start : start + FROZEN_TEXTS]
+            lengths = _lengths(part)
+            x = self.text.lower(self._pad(part), lengths)  # [B, L, H]
+            if self._cut == 1:
+                done += [hidden[:n].clone() for hidden, n in zip(x, lengths.tolist(), strict=True)]
+            else:
+                done += self.text.upper(x, lengths).unsqueeze(1).unbind()  # [1, H] each
+        return done
+
+    def text_head(self, features: Sequence[Tensor]) -> Tensor:  # B x [L, ...] -> [B, D]
+        lengths = _lengths(features)
+        x = self._pad(features)
+        x = self.text.lower(x, lengths) if self._cut == 0 else x.to(self.logit_scale.dtype)
+        x = self.text.upper(x, lengths) if self._cut <= 1 else x.squeeze(1)
+        return F.normalize(self.text.project(x), dim=-1)
+
+    def _pad(self, rows: Sequence[Tensor]) -> Tensor:
+        value = self._tokeniser.pad_id if rows[0].ndim == 1 else 0
+        return nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=value)
+
+    def fingerprint(self) -> str:
+        """Hash of the content of every tensor that is not trained, of the tokenizer and of the settings."""
+        if self._fingerprint is None:
+            settings = {
+                "name": self.name,
+                "trainable": self.trainable,
+                "front_end": dict(self.audio.front_end),
+                "tokeniser": self._tokeniser.identity,
+                "frozen": _content_hash(self.clap),
+            }
+            self._fingerprint = canonical_hash(settings)
+        return self._fingerprint
+
+    def module(self) -> nn.Module:
+        return self
+
+    def rebuild_config(self) -> dict[str, object]:
+        return {"name": self.name, **self._rebuild}
+
+
+def _lengths(rows: Sequence[Tensor]) -> Tensor:
+    return torch.tensor([len(row) for row in rows], device=rows[0].device)
+
+
+def _content_hash(module: nn.Module) -> str:
+    """SHA-256 over names, shapes and bytes of every tensor of the state that is not trained."""
+    trained = {name for name, p in module.named_parameters(remove_duplicate=False) if p.requires_grad}
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        if name not in trained:
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
