@@ -1,14 +1,21 @@
 """Frozen features, computed once, content-addressed on disk, memory-mapped by every trial (design 7.1).
 
 A feature set lives in `cache/features/<key>/`; its key hashes the model's frozen halves, the dataset and the
-composites (or texts), so a change of any of them is another set. Sets are written beside their place and renamed:
-a reader never sees half of one. Concurrent callers wait for the first (a file lock) and then read.
+composites (or texts), so a change of any of them is another set. Audio features are computed in chunks inside
+`<key>.partial/`, by this process or by many at once, and the folder is renamed when every chunk is there: a reader
+never sees half of a set, and an interrupted extraction goes on with the chunks that are missing.
+
+Audio features are stored in float16 (`benchmarks/feature_precision.py` shows that the scores do not move), except
+where a model's frozen half is empty and its features are the wave itself.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import math
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,11 +27,11 @@ import torch
 from torch import Tensor
 
 from tclap.config import canonical_hash
-from tclap.data.compose import COMPOSITION, Composites, load_events, render
+from tclap.data.compose import COMPOSITION, Composites, EventBank, load_events, render
 from tclap.data.esc50 import Dataset
 from tclap.models.base import ContrastiveModel
 
-RENDER_BATCH = 256
+CHUNK = 256  # windows computed, and kept by an interrupted extraction, at once
 
 
 @dataclass(frozen=True)
@@ -43,34 +50,104 @@ class TextFeatures:
         return np.array([self.row_of[text] for text in texts])
 
 
-def audio_features(
-    model: ContrastiveModel, dataset: Dataset, dataset_digest: str, composites: Composites, cache: Path
-) -> np.ndarray:
-    """[n, ...] frozen features of `composites`, memory-mapped; read where they exist, else computed.
+@dataclass(frozen=True)
+class Extraction:
+    """An audio feature set in the making; everything about it but the numbers lies in its folder."""
 
-    Raises InputError naming every clip that cannot be decoded.
-    """
+    place: Path  # where the finished set will be
+    composites: Composites
+
+    @property
+    def folder(self) -> Path:
+        return self.place.with_suffix(".partial")
+
+    def pending(self) -> list[int]:
+        """Chunks that are not computed yet."""
+        chunks = range(math.ceil(len(self.composites) / CHUNK))
+        return [chunk for chunk in chunks if not (self.folder / f"chunk-{chunk}").exists()]
+
+
+def audio_extraction(
+    model: ContrastiveModel, dataset: Dataset, dataset_digest: str, composites: Composites, cache: Path
+) -> Extraction:
+    """The feature set of `composites`; whether it exists is `.place.exists()`."""
     identity = hashlib.sha256(np.ascontiguousarray(composites.rows()).tobytes()).hexdigest()
     key = canonical_hash(
         ["audio", COMPOSITION, model.fingerprint(), model.window_s, model.sample_rate_hz, dataset_digest, identity], 16
     )
+    return Extraction(cache / "features" / key, composites)
 
-    def write(folder: Path) -> None:
+
+def start_extraction(extraction: Extraction, model: ContrastiveModel, dataset: Dataset) -> int:
+    """Decode the clips and lay out the files, unless that was done before; returns the size of the set in bytes.
+
+    Raises InputError naming every clip that cannot be decoded.
+    """
+    folder, composites = extraction.folder, extraction.composites
+    if not (folder / "audio.npy").exists():
         clips = np.union1d(composites.first, composites.second)
         bank = load_events(dataset, clips, model.window_s, model.sample_rate_hz)
-        device = model.logit_scale.device
-        out: np.memmap | None = None
-        for start, stop in _slices(len(composites), RENDER_BATCH):
-            wave = torch.from_numpy(render(bank, composites, start, stop)).to(device)
-            features = model.audio_frozen(wave).float().cpu().numpy()
-            if out is None:
-                shape = (len(composites), *features.shape[1:])
-                out = np.lib.format.open_memmap(folder / "audio.npy", "w+", features.dtype, shape)
-            out[start:stop] = features
-        assert out is not None, "no composites to render"
-        out.flush()
+        probe = _frozen(model, render(bank, composites, 0, 1))
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / "clips.npy", clips)
+        np.save(folder / "whole.npy", bank.whole)
+        np.save(folder / "half.npy", bank.half)
+        shape = (len(composites), *probe.shape[1:])
+        np.lib.format.open_memmap(folder / "laid-out.npy", "w+", probe.dtype, shape).flush()
+        (folder / "laid-out.npy").rename(folder / "audio.npy")  # last: where it is, all the files are whole
+    return int(np.load(folder / "audio.npy", mmap_mode="r").nbytes)
 
-    return np.load(_once(cache, key, write) / "audio.npy", mmap_mode="r")
+
+def compute_chunk(extraction: Extraction, model: ContrastiveModel, chunk: int) -> None:
+    """Compute one chunk of a started extraction; any process that sees the folder may, in any order, and again."""
+    folder, composites = extraction.folder, extraction.composites
+    clips = np.load(folder / "clips.npy")
+    bank = EventBank(
+        {int(clip): row for row, clip in enumerate(clips)},
+        np.load(folder / "whole.npy", mmap_mode="r"),
+        np.load(folder / "half.npy", mmap_mode="r"),
+    )
+    start, stop = chunk * CHUNK, min((chunk + 1) * CHUNK, len(composites))
+    out = np.lib.format.open_memmap(folder / "audio.npy", "r+")
+    out[start:stop] = _frozen(model, render(bank, composites, start, stop))
+    out.flush()
+    (folder / f"chunk-{chunk}").touch()
+
+
+def finish_extraction(extraction: Extraction) -> None:
+    """Put the features in their place, once every chunk is there, and drop what they were made from."""
+    with tempfile.TemporaryDirectory(dir=extraction.place.parent, prefix=f".{extraction.place.name}-") as scratch:
+        filled = Path(scratch) / extraction.place.name
+        filled.mkdir()
+        (extraction.folder / "audio.npy").rename(filled / "audio.npy")
+        filled.rename(extraction.place)
+    shutil.rmtree(extraction.folder)
+
+
+def _frozen(model: ContrastiveModel, windows: np.ndarray) -> np.ndarray:
+    wave = torch.from_numpy(windows).to(model.logit_scale.device)
+    features = model.audio_frozen(wave)
+    is_wave = features.shape == wave.shape
+    array: np.ndarray = features.float().cpu().numpy().astype(np.float32 if is_wave else np.float16)
+    return array
+
+
+def audio_features(
+    model: ContrastiveModel, dataset: Dataset, dataset_digest: str, composites: Composites, cache: Path
+) -> np.ndarray:
+    """[n, ...] frozen features of `composites`, memory-mapped; read where they exist, else computed here.
+
+    Raises InputError naming every clip that cannot be decoded.
+    """
+    extraction = audio_extraction(model, dataset, dataset_digest, composites, cache)
+    if not extraction.place.exists():
+        with locked(extraction.place):
+            if not extraction.place.exists():
+                start_extraction(extraction, model, dataset)
+                for chunk in extraction.pending():
+                    compute_chunk(extraction, model, chunk)
+                finish_extraction(extraction)
+    return np.load(extraction.place / "audio.npy", mmap_mode="r")
 
 
 def text_features(model: ContrastiveModel, texts: Sequence[str], cache: Path) -> TextFeatures:
@@ -89,8 +166,12 @@ def text_features(model: ContrastiveModel, texts: Sequence[str], cache: Path) ->
     return TextFeatures(rows, np.load(folder / "values.npy"), np.load(folder / "offsets.npy"))
 
 
-def _slices(n: int, size: int) -> Iterator[tuple[int, int]]:
-    return ((start, min(start + size, n)) for start in range(0, n, size))
+@contextlib.contextmanager
+def locked(place: Path) -> Iterator[None]:
+    """Hold the lock of a feature set: whoever comes second waits and then finds it made."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(place.with_suffix(".lock")):
+        yield
 
 
 def _once(cache: Path, key: str, write: Callable[[Path], None]) -> Path:
@@ -98,8 +179,7 @@ def _once(cache: Path, key: str, write: Callable[[Path], None]) -> Path:
     place = cache / "features" / key
     if place.exists():
         return place
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(place.with_suffix(".lock")):
+    with locked(place):
         if not place.exists():
             with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{key}-") as scratch:
                 filled = Path(scratch) / key

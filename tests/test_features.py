@@ -57,12 +57,13 @@ def test_are_the_model_s_own(read: Read, mini: Mini, dataset: Dataset, some: Com
     bank = compose.load_events(dataset, [1, 5], mini.window_s, mini.sample_rate_hz)
     expected = mini.audio_frozen(torch.from_numpy(compose.render(bank, some, 0, len(some)))).numpy()
     assert isinstance(got, np.memmap)
-    np.testing.assert_allclose(got, expected, atol=1e-5)
+    assert got.dtype == np.float16
+    np.testing.assert_array_equal(got, expected.astype(np.float16))
 
 
 def test_rendering_in_parts_changes_nothing(read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = read()
-    monkeypatch.setattr(features, "RENDER_BATCH", 3)
+    monkeypatch.setattr(features, "CHUNK", 3)
     np.testing.assert_allclose(read(cache=tmp_path / "parts"), whole, atol=1e-5)
 
 
@@ -130,23 +131,27 @@ def test_concurrent_callers_compute_once(read: Read, tmp_path: Path, monkeypatch
     assert len(sets(tmp_path)) == 1
 
 
-def test_a_failed_writer_leaves_nothing_half_done(
+def test_an_interrupted_extraction_goes_on_where_it_stopped(
     read: Read, mini: Mini, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(features, "RENDER_BATCH", 2)
+    """The probe, then chunk 0, then a failure in chunk 1: the next call computes chunk 1 alone."""
+    undisturbed = np.array(read(cache=tmp_path / "undisturbed"))
+    monkeypatch.setattr(features, "CHUNK", 2)
     real, calls = mini.audio_frozen, []
 
-    def fails_later(wave: torch.Tensor) -> torch.Tensor:
+    def fails_in_third(wave: torch.Tensor) -> torch.Tensor:
         calls.append(len(wave))
-        if len(calls) == 2:
+        if len(calls) == 3:
             raise RuntimeError("out of memory")
         return real(wave)
 
-    monkeypatch.setattr(mini, "audio_frozen", fails_later)
+    monkeypatch.setattr(mini, "audio_frozen", fails_in_third)
     with pytest.raises(RuntimeError, match="out of memory"):
         read()
-    assert sets(tmp_path) == []
-    assert len(read()) == 4
+    assert not any(path.suffix == "" for path in (tmp_path / "features").iterdir())
+    monkeypatch.setattr(features, "load_events", refuse)
+    np.testing.assert_array_equal(read(), undisturbed)
+    assert calls == [1, 2, 2, 2]
     assert len(sets(tmp_path)) == 1
 
 

@@ -116,7 +116,7 @@ def render(bank: EventBank, composites: Composites, start: int, stop: int) -> np
     kind = composites.kind[start:stop]
     first = np.array([bank.row_of[int(clip)] for clip in composites.first[start:stop]])
     second = np.array([bank.row_of[int(clip)] for clip in composites.second[start:stop]])
-    windows = bank.whole[first]  # [B, T] a copy: right as it is for SINGLE
+    windows = np.array(bank.whole[first])  # [B, T] right as it is for SINGLE
     joined, overlaid = kind == JOIN, kind == OVERLAY
     half = bank.half.shape[1]
     windows[joined] = 0  # the middle sample of an odd window

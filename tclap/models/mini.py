@@ -81,7 +81,7 @@ class Mini(nn.Module):
         return (torch.log(self.mel(wave) + LOG_FLOOR) - LOG_MEAN) / LOG_STD
 
     def audio_head(self, features: Tensor) -> Tensor:  # [B, M, F] -> [B, D]
-        x = self.audio_in(features).transpose(1, 2)  # [B, F', WIDTH]
+        x = self.audio_in(features.to(self.logit_scale.dtype)).transpose(1, 2)  # [B, F', WIDTH]
         x = self.audio_transformer(x + self.audio_position)
         return F.normalize(self.audio_projection(x.mean(dim=1)), dim=-1)
 

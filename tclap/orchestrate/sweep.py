@@ -20,12 +20,13 @@ from tclap.config import Configuration, config_hash
 from tclap.data.esc50 import digest, read_index
 from tclap.data.synth import default_dataset
 from tclap.orchestrate import tracking
+from tclap.orchestrate.extract import prepare_shared
 from tclap.orchestrate.trial import Sweep, run_trial
 from tclap.plan import Plan, describe, label, make_plan, results
 from tclap.report.tables import result_frame, write_tables
 from tclap.storage import cache_folder, check_writable
 from tclap.sweep_settings import SweepSettings
-from tclap.training.run import check, open_workspace, prepare
+from tclap.training.run import check
 
 # Train polls its workers every 2 s by default, which a trial of seconds waits for again and again.
 RUNTIME_ENV = {"env_vars": {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}}
@@ -109,17 +110,11 @@ def _run_plan(settings: SweepSettings, plan: Plan, data: Path) -> None:
         ray.init(runtime_env=RUNTIME_ENV, logging_level="CRITICAL", log_to_driver=False)
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # Tune's own boxes, which its verbose=0 does not silence
     started = time.monotonic()
-    ray.get(_prepare.remote(sweep.data, sweep.cache, dataset_digest, plan.trials()[0].model_dump_json()))
+    prepare_shared(sweep.data, sweep.cache, dataset_digest, plan.trials()[0], settings.use_gpu, console)
     console.print(f"base model and features ready in {time.monotonic() - started:.0f} s")
     progress = _Progress(plan, settings.sweep_folder)
     for wave in plan.waves:
         _run_wave(wave, sweep, progress)
-
-
-@ray.remote(num_cpus=1, max_retries=3)
-def _prepare(data: str, cache: str, dataset_digest: str, configuration: str) -> None:
-    workspace = open_workspace(Path(data), Path(cache), dataset_digest)
-    prepare(workspace, Configuration.model_validate_json(configuration))
 
 
 def _run_wave(wave: Sequence[Configuration], sweep: Sweep, progress: _Progress) -> None:

@@ -15,10 +15,12 @@ import numpy as np
 import torch
 
 from tclap.config import Configuration, DataSettings
+from tclap.data.compose import Composites
 from tclap.data.draws import batch_schedule, check_batch_size, draw_pairs
 from tclap.data.esc50 import Dataset, check_folds, digest, read_index
 from tclap.evaluation.evaluate import zste_scores
 from tclap.evaluation.statistics import Score
+from tclap.evaluation.zste import build_suite
 from tclap.features import audio_features, text_features
 from tclap.models.base import ContrastiveModel
 from tclap.training import checkpoint
@@ -68,13 +70,19 @@ def base_of(workspace: Workspace, configuration: Configuration) -> Path:
     )
 
 
+def shared_inputs(dataset: Dataset, data: DataSettings) -> list[tuple[Composites, list[str]]]:
+    """The composites and captions that trials with these data settings read: for training, and for evaluation."""
+    samples = training_samples(dataset, data)
+    suite = build_suite(dataset, data.eval_folds, data.eval_takes, data.draw_seed)
+    return [(samples.composites, _captions(samples)), (suite.composites, list(suite.captions))]
+
+
 def prepare(workspace: Workspace, configuration: Configuration) -> None:
-    """Compute everything that trials share and that does not exist yet: base model, features of both sets."""
+    """Compute, in this process, everything that trials share and that does not exist yet: base model and features."""
     model = checkpoint.load(base_of(workspace, configuration))
-    samples = training_samples(workspace.dataset, configuration.data)
-    audio_features(model, workspace.dataset, workspace.dataset_digest, samples.composites, workspace.cache)
-    text_features(model, _captions(samples), workspace.cache)
-    evaluate(workspace, configuration.data, model, configuration.data.eval_folds)
+    for composites, captions in shared_inputs(workspace.dataset, configuration.data):
+        audio_features(model, workspace.dataset, workspace.dataset_digest, composites, workspace.cache)
+        text_features(model, captions, workspace.cache)
 
 
 def train(
