@@ -9,8 +9,11 @@ from typing import NoReturn
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError
+from rich.console import Console
 
 from tclap.errors import InputError
+
+console = Console(soft_wrap=True, highlight=False)
 
 
 def run_or_exit(command: Callable[[], int | None]) -> NoReturn:

@@ -13,9 +13,9 @@ from typing import Any
 import ray
 import ray.train
 from ray import tune
-from rich.console import Console
 from rich.markup import escape
 
+from tclap.command_line import console
 from tclap.config import Configuration, config_hash
 from tclap.data.esc50 import digest, read_index
 from tclap.data.synth import default_dataset
@@ -32,8 +32,6 @@ from tclap.training.run import check
 RUNTIME_ENV = {"env_vars": {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}}
 # What a trial's own driver process takes. With a whole CPU, drivers and workers would wait for each other for ever.
 DRIVER_RESOURCES = {"node:__internal_head__": 0.001}
-
-console = Console(soft_wrap=True, highlight=False)
 
 
 def run_sweep(settings: SweepSettings, configurations: Sequence[Configuration], table: str) -> int:

@@ -23,6 +23,17 @@ def table4_rows() -> pd.DataFrame:
     return table.pivot(index=SETTINGS, columns="metric", values="value")
 
 
+def retrieval_rows() -> dict[str, dict[str, str]]:
+    """Tables II and III: model -> "t2a_r1" and so on -> "AudioCaps / Clotho" as printed."""
+    table = published().query("table in ['II', 'III']").drop_duplicates(["model", "metric"])
+    rows: dict[str, dict[str, str]] = {}
+    for model, cells in table.groupby("model", sort=False):
+        value = dict(zip(cells["metric"], cells["value"], strict=True))
+        names = [metric.removeprefix("audiocaps/") for metric in value if metric.startswith("audiocaps/")]
+        rows[str(model)] = {name: f"{value[f'audiocaps/{name}']:g} / {value[f'clotho/{name}']:g}" for name in names}
+    return rows
+
+
 def model_column(model: str) -> dict[str, float]:
     """Table V's column of an untrained baseline such as "CLAP": ZSTE column -> percent."""
     rows = published().query("table == 'V' and model == @model and stages.isna()")

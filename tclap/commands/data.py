@@ -1,0 +1,87 @@
+"""`tclap data`: make, download, check and listen to datasets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, Field
+from pydantic_settings import CliApp, CliPositionalArg, CliSubCommand
+
+from tclap.command_line import console
+from tclap.data import esc50, synth
+from tclap.data.preview import write_preview
+
+
+class Synth(BaseModel):
+    """Write the synthetic dataset: parametric sounds in ESC-50's layout."""
+
+    out: CliPositionalArg[Path]
+    classes: int = Field(10, description="2 to 50")
+    clips: int = Field(40, description="clips a class, a multiple of 5")
+    seed: int = Field(0, ge=0)
+
+    def cli_cmd(self) -> None:
+        synth.write_dataset(self.out, self.classes, self.clips, self.seed)
+        console.print(f"{self.classes * self.clips} synthetic clips of {self.classes} classes in {self.out}")
+
+
+class Esc50(BaseModel):
+    """Download ESC-50 (600 MB; CC BY-NC 3.0: not for commercial use)."""
+
+    out: CliPositionalArg[Path]
+
+    def cli_cmd(self) -> None:
+        esc50.download_esc50(self.out)
+        console.print(f"ESC-50 in {self.out} (CC BY-NC 3.0: not for commercial use)")
+
+
+class Check(BaseModel):
+    """List every problem of a dataset; exit code 1 where there is one."""
+
+    folder: CliPositionalArg[Path]
+    train_folds: tuple[int, ...] | None = Field(None, description="check that each class has a clip in these folds")
+    eval_folds: tuple[int, ...] | None = None
+    test_folds: tuple[int, ...] | None = None
+
+    def cli_cmd(self) -> None:
+        dataset = esc50.read_index(self.folder)
+        asked = {"train_folds": self.train_folds, "eval_folds": self.eval_folds, "test_folds": self.test_folds}
+        sets = {name: folds for name, folds in asked.items() if folds}
+        each: dict[str, tuple[int, ...]] = {f"fold {fold}": (int(fold),) for fold in np.unique(dataset.folds)}
+        problems = esc50.decode_problems(dataset, np.arange(len(dataset.filenames)))
+        problems += esc50.fold_problems(dataset, sets or each)
+        for problem in problems:
+            console.print(problem, markup=False)
+        n, classes = len(dataset.filenames), len(dataset.class_names)
+        console.print(f"{n} clips of {classes} classes, {len(problems)} problem(s)")
+        if problems:
+            raise SystemExit(1)
+
+
+class Preview(BaseModel):
+    """Write a handful of composites of each kind as wav files, with their captions, to listen to."""
+
+    folder: CliPositionalArg[Path]
+    out: CliPositionalArg[Path]
+    count: int = Field(4, ge=1, description="class pairs")
+    window_s: float = Field(5.0, gt=0)
+    sample_rate_hz: int = Field(44_100, ge=8000)
+    seed: int = Field(0, ge=0)
+
+    def cli_cmd(self) -> None:
+        dataset = esc50.read_index(self.folder)
+        table = write_preview(dataset, self.out, self.count, self.window_s, self.sample_rate_hz, self.seed)
+        console.print(table.to_string(index=False), markup=False)
+
+
+class Data(BaseModel):
+    """Make, download, check and listen to datasets."""
+
+    synth: CliSubCommand[Synth]
+    esc50: CliSubCommand[Esc50]
+    check: CliSubCommand[Check]
+    preview: CliSubCommand[Preview]
+
+    def cli_cmd(self) -> None:
+        CliApp.run_subcommand(self)

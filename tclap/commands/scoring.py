@@ -1,0 +1,152 @@
+"""`tclap zste` and `tclap retrieval`: score a model by name or a checkpoint, beside the published numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, Field
+from rich.table import Table
+
+from tclap import models
+from tclap.command_line import console
+from tclap.config import DataSettings, ModelSettings, OptimiserSettings, Trainable
+from tclap.data import esc50
+from tclap.errors import InputError
+from tclap.evaluation.caption_files import find_clips, read_captions
+from tclap.evaluation.retrieval import retrieve
+from tclap.evaluation.statistics import Score
+from tclap.evaluation.zste import summary
+from tclap.models.base import ContrastiveModel
+from tclap.report.published import model_column, retrieval_rows
+from tclap.storage import cache_folder, check_writable, write_atomically
+from tclap.training import checkpoint
+from tclap.training.base import base_checkpoint
+from tclap.training.run import Workspace, evaluate, open_workspace
+
+BASELINES = ("CLAP", "CLAP-LAION")
+
+
+class ModelFlags(BaseModel):
+    """Which model is scored."""
+
+    model: str = Field("mini", description=f"{', '.join(models.NAMES)}, or a checkpoint folder")
+    weights: str | None = Field(None, description="weights of a pretrained model: a file or folder; default: the hub")
+    trainable: Trainable = Field("paper", description="where a pretrained model is cut into cached and trained half")
+    json_out: Path | None = Field(None, alias="json", description="also write the scores to this file")
+
+    def is_checkpoint(self) -> bool:
+        """Raises InputError where `model` is neither a name nor a checkpoint."""
+        if self.model in models.NAMES:
+            return False
+        if (Path(self.model) / checkpoint.CONFIG).is_file():
+            return True
+        known = ", ".join(models.NAMES)
+        raise InputError(f"unknown model {self.model!r}: neither one of {known} nor a checkpoint folder")
+
+
+class Zste(ModelFlags):
+    """Score a model on ZSTE, beside the published baselines: every column with n, 95% interval and chance."""
+
+    data: Path = Field(description="dataset folder in ESC-50's layout")
+    folds: tuple[int, ...] = Field((5,), description="folds to score")
+    train_folds: tuple[int, ...] = Field((1, 2, 3), description="folds of mini's base")
+    eval_takes: int = Field(4, ge=1, description="composites drawn for each pair of classes")
+    base_steps: int = Field(100, ge=1, description="optimiser steps of mini's base")
+    storage: Path = Field(Path("runs"), description="folder whose cache is used")
+
+    def cli_cmd(self) -> None:
+        trained_here = self.is_checkpoint()
+        check_writable(self.storage)
+        workspace = open_workspace(self.data, cache_folder(self.storage))
+        esc50.check_folds(workspace.dataset, {"folds": self.folds})
+        if trained_here:
+            data = _data_of_checkpoint(Path(self.model), workspace, self.folds)
+            model = checkpoint.load(Path(self.model))
+        else:
+            model, data = self._base(workspace)
+        model.module().to("cuda" if torch.cuda.is_available() else "cpu")
+        scores = evaluate(workspace, data.model_copy(update={"eval_takes": self.eval_takes}), model, self.folds)
+        print_scores(scores)
+        _say_untrained(model)
+        if self.json_out:
+            _write_json(self.json_out, scores, summary(scores))
+
+    def _base(self, workspace: Workspace) -> tuple[ContrastiveModel, DataSettings]:
+        if self.model != "mini":
+            return models.load(self.model, self.weights, self.trainable), DataSettings()
+        data = DataSettings(train_folds=self.train_folds, eval_folds=self.folds, test_folds=())
+        esc50.check_folds(workspace.dataset, {"train_folds": self.train_folds})
+        base = ModelSettings(name="mini", base=OptimiserSettings(steps=self.base_steps))
+        place = base_checkpoint(workspace.dataset, workspace.dataset_digest, data, base, workspace.cache)
+        return checkpoint.load(place), data
+
+
+class Retrieval(ModelFlags):
+    """Text-audio retrieval in the AudioCaps or Clotho layout, beside Tables II and III."""
+
+    audio: Path = Field(description="folder of the benchmark's clips")
+    captions: Path = Field(description="the benchmark's caption file (AudioCaps or Clotho csv)")
+    allow_missing: bool = Field(False, description="evaluate without the clips that the folder lacks")
+
+    def cli_cmd(self) -> None:
+        trained_here = self.is_checkpoint()
+        clips = find_clips(self.audio, read_captions(self.captions))
+        if self.model == "mini":
+            raise InputError("mini's base knows one dataset's classes: give a checkpoint folder, or a pretrained model")
+        if trained_here:
+            model = checkpoint.load(Path(self.model))
+        else:
+            model = models.load(self.model, self.weights, self.trainable)
+        model.module().to("cuda" if torch.cuda.is_available() else "cpu")
+        result = retrieve(model, clips, self.allow_missing)
+        console.print(f"{result.clips} clips, {result.captions} captions, {len(result.missing)} clips missing")
+        rows = retrieval_rows()
+        table = Table("", *result.scores, title="percent; published: AudioCaps / Clotho, Tables II and III")
+        table.add_row("ours", *(f"{s.value:.1f} ({s.low:.1f}-{s.high:.1f})" for s in result.scores.values()))
+        for name, published in rows.items():
+            table.add_row(name, *(published.get(column, "") for column in result.scores))
+        console.print(table)
+        _say_untrained(model)
+        if self.json_out:
+            _write_json(self.json_out, result.scores, {"clips": result.clips, "missing": len(result.missing)})
+
+
+def _data_of_checkpoint(folder: Path, workspace: Workspace, folds: tuple[int, ...]) -> DataSettings:
+    """The data settings that a checkpoint was trained with. Raises InputError where `folds` were among them."""
+    made = checkpoint.read_config(folder).get("provenance", {})
+    assert isinstance(made, dict)
+    if "configuration" not in made:
+        return DataSettings()
+    data = DataSettings(**made["configuration"]["data"])
+    seen = sorted(set(data.train_folds) & set(folds))
+    if made.get("dataset_digest") == workspace.dataset_digest and seen:
+        raise InputError(f"{folder} was trained on fold {seen[0]} of this dataset; score it on other --folds")
+    return data
+
+
+def print_scores(scores: dict[str, Score]) -> None:
+    """Every column with its interval, n and chance, beside the published values of the untrained baselines."""
+    columns = [model_column(name) for name in BASELINES]
+    table = Table("task", "%", "95% interval", "n", "chance", *(f"{name}, Table V" for name in BASELINES))
+    for name, score in scores.items():
+        published = [f"{c[name]:.2f}" + ("†" if name == "5A" else "") if name in c else "" for c in columns]
+        interval = f"{score.low:.1f} – {score.high:.1f}"
+        table.add_row(name, f"{score.value:.1f}", interval, str(score.n), f"{score.chance:.1f}", *published)
+    console.print(table)
+    for name, value in summary(scores).items():
+        console.print(f"zste/{name} {value:.1f}")
+    console.print("† published 5A lies below what a random model gets under half credit: not the same score")
+
+
+def _say_untrained(model: ContrastiveModel) -> None:
+    if getattr(model, "untrained", False):
+        console.print("the base has random weights (--weights random): these scores mean nothing", style="red")
+
+
+def _write_json(path: Path, scores: Mapping[str, Score], others: Mapping[str, float]) -> None:
+    values = {**others, **{name: asdict(score) for name, score in scores.items()}}
+    write_atomically(path, json.dumps(values, indent=1))

@@ -1,0 +1,90 @@
+"""`tclap pretrain` and `tclap train`: one base, one configuration, without Ray."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from tclap.command_line import console
+from tclap.commands.scoring import print_scores
+from tclap.config import LossCoefficients, config_hash
+from tclap.data import esc50, synth
+from tclap.storage import cache_folder, check_writable, checkpoint_folder
+from tclap.sweep_settings import TrainingFlags
+from tclap.training import checkpoint
+from tclap.training.base import base_checkpoint
+from tclap.training.loop import Report
+from tclap.training.run import Workspace, base_of, check, evaluate, open_workspace, provenance, train
+
+
+def _workspace(flags: TrainingFlags) -> Workspace:
+    check_writable(flags.storage)
+    return open_workspace(flags.data or synth.default_dataset(flags.storage), cache_folder(flags.storage))
+
+
+def _append_loss(losses: list[float]) -> Report:
+    return lambda step, metrics: losses.append(metrics["loss"])
+
+
+class Pretrain(TrainingFlags):
+    """Train mini's base on single sounds, unless its checkpoint exists, and print where it is."""
+
+    def cli_cmd(self) -> None:
+        workspace = _workspace(self)
+        data, settings = self.data_settings(), self.model_settings()
+        folds = {"train_folds": data.train_folds}
+        esc50.check_folds(workspace.dataset, folds)
+        losses: list[float] = []
+        place = base_checkpoint(
+            workspace.dataset,
+            workspace.dataset_digest,
+            data,
+            settings,
+            workspace.cache,
+            _append_loss(losses),
+        )
+        if losses:
+            console.print(f"{len(losses)} steps, loss {losses[0]:.3f} -> {losses[-1]:.3f}")
+        console.print(str(place), markup=False)
+
+
+class Train(TrainingFlags):
+    """Train and evaluate one configuration, without Ray."""
+
+    stages: Literal["B", "AB"] = "AB"
+    batch_size: int = Field(40, ge=1)
+    seed: int = Field(0, ge=0)
+    alpha_st: float = Field(1.0, ge=0)
+    alpha_ct: float = Field(1.0, ge=0)
+    alpha_so: float = Field(1.0, ge=0)
+    alpha_co: float = Field(1.0, ge=0)
+    beta: float = Field(1.0, ge=0)
+    any_alpha: bool = Field(False, description="allow coefficients other than 0 and 1")
+    name: str = Field("train", description="folder below --storage")
+
+    @model_validator(mode="after")
+    def _coefficients_are_binary(self) -> Train:
+        for name in LossCoefficients.model_fields:
+            value = getattr(self, name)
+            if value not in (0, 1) and not self.any_alpha:
+                flag = name.replace("_", "-")
+                raise ValueError(f"--{flag} {value:g} must be 0 or 1 as in the paper; --any-alpha allows other weights")
+        return self
+
+    def cli_cmd(self) -> None:
+        coefficients = LossCoefficients(**{name: getattr(self, name) for name in LossCoefficients.model_fields})
+        configuration = self.configuration(self.stages, coefficients, self.batch_size)
+        workspace = _workspace(self)
+        check(workspace.dataset, configuration)
+        start = base_of(workspace, configuration)
+        runs = [configuration.stage_a_configuration()] if self.stages == "AB" else []
+        for part in [*runs, configuration]:
+            losses: list[float] = []
+            model = train(workspace, part, self.seed, start, report=_append_loss(losses))
+            start = checkpoint_folder(self.storage / self.name, part, self.seed)
+            checkpoint.save(start, model, provenance(workspace, part, self.seed))
+            name, stage = config_hash(part), part.stages[-1]
+            console.print(f"stage {stage} of {name}: {len(losses)} steps, loss {losses[0]:.3f} -> {losses[-1]:.3f}")
+        print_scores(evaluate(workspace, configuration.data, model, configuration.data.eval_folds))
+        console.print(f"checkpoint: {start}", markup=False)
