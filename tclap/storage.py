@@ -15,8 +15,9 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tclap.config import Configuration, config_hash
 from tclap.errors import InputError
@@ -34,6 +35,7 @@ class Result:
     steps: int
     host: str
     run_id: str | None = None  # MLflow's
+    retrieval: dict[str, dict[str, Score]] = field(default_factory=dict)  # benchmark -> "t2a_r1", ... -> score
 
 
 def cache_folder(storage: Path) -> Path:
@@ -60,9 +62,14 @@ def read_result(folder: Path) -> Result | None:
         return None
     try:
         raw = json.loads(path.read_text())
-        return Result(**{**raw, "scores": {name: Score(**score) for name, score in raw["scores"].items()}})
+        retrieval = {name: _scores(scores) for name, scores in raw.pop("retrieval").items()}
+        return Result(**{**raw, "scores": _scores(raw["scores"]), "retrieval": retrieval})
     except (json.JSONDecodeError, TypeError, KeyError) as error:
         raise InputError(f"{path} is not a result of this version of tclap: delete it to run the seed again") from error
+
+
+def _scores(raw: dict[str, dict[str, float]]) -> dict[str, Score]:
+    return {name: Score(**score) for name, score in raw.items()}  # type: ignore[arg-type]
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -71,6 +78,23 @@ def write_atomically(path: Path, text: str) -> None:
     with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}-", delete=False) as scratch:
         scratch.write(text)
     os.replace(scratch.name, path)
+
+
+def claim_name(sweep: Path, identity: dict[str, Any]) -> None:
+    """Bind a sweep's folder to what it is about. Raises InputError where the name stands for something else."""
+    path = sweep / "sweep.json"
+    if not path.exists():
+        write_atomically(path, json.dumps(identity, indent=1))
+        return
+    before = json.loads(path.read_text())
+    missing = "(not set)"
+    changes = [
+        f"{key} was {before.get(key, missing)}, now {identity.get(key, missing)}"
+        for key in sorted(before.keys() | identity.keys())
+        if before.get(key) != identity.get(key)
+    ]
+    if changes:
+        raise InputError(f"the name {sweep.name} stands for another sweep in {sweep.parent}: {'; '.join(changes)}")
 
 
 def check_writable(folder: Path) -> None:

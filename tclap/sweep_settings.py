@@ -19,6 +19,7 @@ from tclap.config import (
     ModelSettings,
     OptimiserSettings,
     StageASettings,
+    Trainable,
 )
 
 # Only what differs from the defaults, which suit mini. Stage lengths are ours: the paper does not print them.
@@ -41,6 +42,8 @@ class TrainingFlags(BaseModel):
 
     data: Path | None = Field(None, description="dataset folder in ESC-50's layout; default: a synthetic one")
     model: ModelName = Field("mini", description="base model to post-train")
+    weights: str | None = Field(None, description="pretrained weights: a file or folder, random; default: the hub")
+    trainable: Trainable = Field("paper", description="part of a pretrained model that is trained")
     train_folds: tuple[int, ...] = (1, 2, 3)
     eval_folds: tuple[int, ...] = Field((4,), description="folds that select configurations")
     test_folds: tuple[int, ...] = Field((5,), description="folds kept for the winner and the baselines")
@@ -58,7 +61,8 @@ class TrainingFlags(BaseModel):
         return DataSettings(**{name: getattr(self, name) for name in DataSettings.model_fields if hasattr(self, name)})
 
     def model_settings(self) -> ModelSettings:
-        return ModelSettings(name=self.model, base=OptimiserSettings(steps=self.base_steps))
+        base = OptimiserSettings(steps=self.base_steps)
+        return ModelSettings(name=self.model, weights=self.weights, trainable=self.trainable, base=base)
 
     def configuration(
         self, stages: Literal["B", "AB"], coefficients: LossCoefficients, batch_size: int, match_steps: bool = False
@@ -97,7 +101,11 @@ class SweepSettings(TrainingFlags, BaseSettings):
     match_steps: bool = Field(False, description="B-only gets A's steps as well, so that B and AB cost the same")
     name: str = Field("table4", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="identity of the sweep")
     workers: int = Field(1, ge=1, description="Ray Train workers of each trial")
-    use_gpu: bool = Field(False, description="one GPU for each worker")
+    use_gpu: bool = Field(False, description="train on GPUs")
+    gpus_per_worker: float = Field(1.0, gt=0, description="GPUs of each worker; 0.25 packs four on one")
+    chunk: int | None = Field(None, ge=1, description="encode so many windows at once, for batches too big for memory")
+    retrieval: tuple[str, ...] = Field((), description="score each trial on NAME=AUDIO_FOLDER,CAPTIONS_CSV; repeatable")
+    allow_missing: bool = Field(False, description="retrieval without the clips that its folder lacks")
     dry_run: bool = Field(False, description="print what would run, and stop")
 
     @model_validator(mode="before")
@@ -118,6 +126,29 @@ class SweepSettings(TrainingFlags, BaseSettings):
         if not seeds or min(seeds) < 0 or len(set(seeds)) != len(seeds):
             raise ValueError("seeds must be distinct whole numbers from 0 up")
         return seeds
+
+    @field_validator("retrieval")
+    @classmethod
+    def _retrieval_names_folder_and_captions(cls, parts: tuple[str, ...]) -> tuple[str, ...]:
+        # The command line splits at commas, so NAME=DIR and CSV may come apart.
+        joined = ",".join(parts).split(",") if parts else []
+        if len(joined) % 2 or not all("=" in part for part in joined[::2]):
+            raise ValueError("write it as NAME=AUDIO_FOLDER,CAPTIONS_CSV")
+        return tuple(f"{first},{second}" for first, second in zip(joined[::2], joined[1::2], strict=True))
+
+    def retrieval_sets(self) -> dict[str, tuple[Path, Path]]:
+        """Name -> (audio folder, caption file), absolute."""
+        sets = {}
+        for entry in self.retrieval:
+            name, _, paths = entry.partition("=")
+            folder, csv = paths.split(",")
+            sets[name] = (Path(folder).resolve(), Path(csv).resolve())
+        return sets
+
+    def identity(self) -> dict[str, Any]:
+        """What a sweep's name stands for: every setting that changes its numbers, and none that does not."""
+        where_and_how = {"name", "data", "storage", "workers", "use_gpu", "gpus_per_worker", "chunk", "dry_run"}
+        return self.model_dump(mode="json", exclude=where_and_how | {"preset", "allow_missing"}, exclude_none=True)
 
     @property
     def sweep_folder(self) -> Path:

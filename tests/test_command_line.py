@@ -78,6 +78,17 @@ def test_table4_refuses_unwritable_storage(table4, capsys, root, tmp_path):
     assert str(tmp_path / "file") in line
 
 
+def test_table4_refuses_a_name_that_stands_for_another_sweep(table4, capsys, root, tmp_path, monkeypatch):
+    flags = ["--data", root, "--storage", tmp_path, "--batch-sizes", "4"]
+    with pytest.raises(AssertionError, match="Ray was started"):
+        table4(*flags)
+    with pytest.raises(SystemExit) as stopped:
+        table4(*flags, "--lr", "0.01", "--seeds", "0,1")
+    capsys_line = error_line(capsys, stopped)
+    assert "lr was 0.001, now 0.01" in capsys_line
+    assert "seeds was [0], now [0, 1]" in capsys_line
+
+
 def test_table4_refuses_a_folder_that_is_no_dataset(table4, capsys, tmp_path):
     with pytest.raises(SystemExit) as stopped:
         table4("--data", tmp_path, "--storage", tmp_path / "runs")

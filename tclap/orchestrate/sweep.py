@@ -19,12 +19,14 @@ from tclap.command_line import console
 from tclap.config import Configuration, config_hash
 from tclap.data.esc50 import digest, read_index
 from tclap.data.synth import default_dataset
+from tclap.errors import InputError
+from tclap.evaluation.caption_files import find_clips, read_captions
 from tclap.orchestrate import tracking
 from tclap.orchestrate.extract import prepare_shared
 from tclap.orchestrate.trial import Sweep, run_trial
 from tclap.plan import Plan, describe, label, make_plan, results
 from tclap.report.tables import result_frame, write_tables
-from tclap.storage import cache_folder, check_writable
+from tclap.storage import cache_folder, check_writable, claim_name
 from tclap.sweep_settings import SweepSettings
 from tclap.training.run import check
 
@@ -32,6 +34,8 @@ from tclap.training.run import check
 RUNTIME_ENV = {"env_vars": {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}}
 # What a trial's own driver process takes. With a whole CPU, drivers and workers would wait for each other for ever.
 DRIVER_RESOURCES = {"node:__internal_head__": 0.001}
+
+UNTRAINED = "**The base is untrained** (`--weights random`): these scores mean nothing. "
 
 
 def run_sweep(settings: SweepSettings, configurations: Sequence[Configuration], table: str) -> int:
@@ -50,16 +54,20 @@ def run_sweep(settings: SweepSettings, configurations: Sequence[Configuration], 
     check_writable(settings.sweep_folder)
     data = settings.data or default_dataset(settings.storage)
     _check(data, plan)
+    _check_retrieval(settings)
+    dataset_digest = digest(read_index(data))
+    claim_name(settings.sweep_folder, {**settings.identity(), "dataset": dataset_digest})
     console.print(escape(describe(plan, settings.sweep_folder)))
     if len(results(plan, settings.sweep_folder)) < _units(plan):
-        _run_plan(settings, plan, data)
+        _run_plan(settings, plan, data, dataset_digest)
     done = results(plan, settings.sweep_folder)
     missing = [(c, s) for wave in plan.waves for c in wave for s in plan.seeds if (config_hash(c), s) not in done]
     frame = result_frame(plan.trials(), done)
-    files = write_tables(frame, settings.sweep_folder / table) if len(frame) else []
+    note = UNTRAINED if settings.weights == "random" else ""
+    files = write_tables(frame, settings.sweep_folder / table, note) if len(frame) else []
     uri = tracking.tracking_uri(settings.storage)
     client, experiment_id = tracking.connect(uri, settings.storage)
-    run_id = tracking.sweep_run(client, experiment_id, settings.name, _parameters(settings))
+    run_id = tracking.sweep_run(client, experiment_id, settings.name, settings.identity())
     for file in files:
         client.log_artifact(run_id, str(file))
     client.set_terminated(run_id, "FAILED" if missing else "FINISHED")
@@ -77,20 +85,24 @@ def _check(data: Path, plan: Plan) -> None:
         check(dataset, configuration)
 
 
+def _check_retrieval(settings: SweepSettings) -> None:
+    for name, (folder, csv) in settings.retrieval_sets().items():
+        missing = find_clips(folder, read_captions(csv)).missing
+        if missing:
+            console.print(f"retrieval {name}: {len(missing)} clips missing in {folder}", markup=False)
+            if not settings.allow_missing:
+                raise InputError(f"{folder} lacks {len(missing)} clips of {csv}; --allow-missing goes on without them")
+
+
 def _units(plan: Plan) -> int:
     return sum(len(wave) for wave in plan.waves) * len(plan.seeds)
 
 
-def _parameters(settings: SweepSettings) -> dict[str, object]:
-    return settings.model_dump(mode="json", exclude={"dry_run", "name"}, exclude_none=True)
-
-
-def _run_plan(settings: SweepSettings, plan: Plan, data: Path) -> None:
+def _run_plan(settings: SweepSettings, plan: Plan, data: Path, dataset_digest: str) -> None:
     storage = settings.storage.resolve()
     uri = tracking.tracking_uri(storage)
     client, experiment_id = tracking.connect(uri, storage)
-    parent_id = tracking.sweep_run(client, experiment_id, settings.name, _parameters(settings))
-    dataset_digest = digest(read_index(data))
+    parent_id = tracking.sweep_run(client, experiment_id, settings.name, settings.identity())
     sweep = Sweep(
         name=settings.name,
         folder=str(storage / settings.name),
@@ -99,7 +111,9 @@ def _run_plan(settings: SweepSettings, plan: Plan, data: Path) -> None:
         cache=str(cache_folder(storage)),
         seeds=settings.seeds,
         workers=settings.workers,
-        use_gpu=settings.use_gpu,
+        gpus_per_worker=settings.gpus_per_worker if settings.use_gpu else 0.0,
+        chunk=settings.chunk,
+        retrieval={name: (str(folder), str(csv)) for name, (folder, csv) in settings.retrieval_sets().items()},
         tracking_uri=uri,
         experiment_id=experiment_id,
         parent_run_id=parent_id,
@@ -151,8 +165,18 @@ def _trial_name(trial: Any) -> str:
 
 
 def _concurrent_trials(sweep: Sweep) -> int:
-    resource = "GPU" if sweep.use_gpu else "CPU"
-    return max(1, math.floor(ray.cluster_resources().get(resource, 0) / sweep.workers))
+    there = ray.cluster_resources()
+    fits = there.get("CPU", 0) / sweep.workers
+    if sweep.gpus_per_worker:
+        fits = min(fits, there.get("GPU", 0) / (sweep.workers * sweep.gpus_per_worker))
+    if fits < 1:
+        need = f"{sweep.workers} CPUs" + (
+            f" and {sweep.workers * sweep.gpus_per_worker:g} GPUs" if sweep.gpus_per_worker else ""
+        )
+        raise InputError(
+            f"a trial needs {need}, and the cluster has {there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs"
+        )
+    return math.floor(fits)
 
 
 class _Progress(tune.Callback):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import logging
 import os
 import socket
 import subprocess
@@ -41,6 +42,7 @@ def connect(uri: str, storage: Path) -> tuple[MlflowClient, str]:
 
     Call it once in the driver before any worker does: the first client of a fresh SQLite file makes its tables.
     """
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # its "creating tables" would look like an error
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is not None:
@@ -175,6 +177,17 @@ def score_metrics(scores: Mapping[str, Score]) -> dict[str, float]:
         values[f"zste_high/{name}"] = score.high
         values[f"zste_n/{name}"] = score.n
         values[f"zste_chance/{name}"] = score.chance
+    return values
+
+
+def retrieval_metrics(retrieval: Mapping[str, Mapping[str, Score]]) -> dict[str, float]:
+    """retrieval/NAME/t2a_r1 and so on, with retrieval_low/ and retrieval_high/ beside it."""
+    values = {}
+    for benchmark, scores in retrieval.items():
+        for name, score in scores.items():
+            values[f"retrieval/{benchmark}/{name}"] = score.value
+            values[f"retrieval_low/{benchmark}/{name}"] = score.low
+            values[f"retrieval_high/{benchmark}/{name}"] = score.high
     return values
 
 

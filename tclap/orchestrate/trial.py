@@ -18,6 +18,10 @@ from ray import tune
 from ray.train.torch import TorchTrainer, get_device
 
 from tclap.config import Configuration, config_hash
+from tclap.evaluation.caption_files import find_clips, read_captions
+from tclap.evaluation.retrieval import retrieve
+from tclap.evaluation.statistics import Score
+from tclap.models.base import ContrastiveModel
 from tclap.orchestrate import tracking
 from tclap.storage import (
     Result,
@@ -45,7 +49,9 @@ class Sweep:
     cache: str
     seeds: tuple[int, ...]
     workers: int
-    use_gpu: bool
+    gpus_per_worker: float  # 0 trains on the CPU
+    chunk: int | None
+    retrieval: dict[str, tuple[str, str]]  # name -> (audio folder, caption file)
     tracking_uri: str
     experiment_id: str
     parent_run_id: str
@@ -56,8 +62,8 @@ def run_trial(point: dict[str, Any], sweep: Sweep) -> None:
     configuration = Configuration.model_validate_json(point["configuration"])
     scaling = ray.train.ScalingConfig(
         num_workers=sweep.workers,
-        use_gpu=sweep.use_gpu,
-        resources_per_worker={"GPU": 1, "CPU": 1} if sweep.use_gpu else {"CPU": 1},
+        use_gpu=sweep.gpus_per_worker > 0,
+        resources_per_worker={"CPU": 1, **({"GPU": sweep.gpus_per_worker} if sweep.gpus_per_worker else {})},
     )
     TorchTrainer(
         train_worker,
@@ -118,9 +124,11 @@ def _run_seed(sweep: Sweep, configuration: Configuration, seed: int, resume: Sta
             resume=resume,
             checkpoint_every=CHECKPOINT_EVERY_STEPS,
             on_checkpoint=lambda state: _report_state({**state, "seed": seed}),
+            chunk=sweep.chunk,
         )
         train_s = time.perf_counter() - started
         scores = evaluate(workspace, configuration.data, model, configuration.data.eval_folds)
+        retrieval = _retrieval_scores(sweep, model) if leads and configuration.stages != "A" else {}
     except Exception:
         if leads:
             log.flush()
@@ -135,7 +143,8 @@ def _run_seed(sweep: Sweep, configuration: Configuration, seed: int, resume: Sta
             "sweep": sweep.name,
         }
         checkpoint.save(place, model, provenance)
-        tracking.finish(client, run_id, scores, place, {"train_s": train_s})
+        extra = {"train_s": train_s, **tracking.retrieval_metrics(retrieval)}
+        tracking.finish(client, run_id, scores, place, extra)
         settings = configuration.optimiser_a if configuration.stages == "A" else configuration.optimiser_b
         assert settings is not None, "validated by Configuration"
         result = Result(
@@ -146,9 +155,18 @@ def _run_seed(sweep: Sweep, configuration: Configuration, seed: int, resume: Sta
             steps=settings.steps - (resume["step"] if resume else 0),
             host=socket.gethostname(),
             run_id=run_id,
+            retrieval=retrieval,
         )
         write_result(place.parent, result)
     ray.train.report({"seed": seed})  # a barrier: no worker starts the next seed before this one is written
+
+
+def _retrieval_scores(sweep: Sweep, model: ContrastiveModel) -> dict[str, dict[str, Score]]:
+    # The driver has refused missing clips, or was told to allow them.
+    return {
+        name: retrieve(model, find_clips(Path(folder), read_captions(Path(csv))), allow_missing=True).scores
+        for name, (folder, csv) in sweep.retrieval.items()
+    }
 
 
 def _report_state(state: State) -> None:

@@ -55,15 +55,16 @@ def shown_frame(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*KEYS, "who (seeds)", *SHOWN])
 
 
-def write_tables(frame: pd.DataFrame, stem: Path) -> list[Path]:
-    """Write `stem`.csv, .md, .html and .png; returns their paths in that order."""
+def write_tables(frame: pd.DataFrame, stem: Path, warning: str = "") -> list[Path]:
+    """Write `stem`.csv, .md, .html and .png, with `warning` before the note; returns their paths in that order."""
+    note = warning + NOTE
     paths = [stem.with_suffix(suffix) for suffix in (".csv", ".md", ".html", ".png")]
     shown = shown_frame(frame)
     write_atomically(paths[0], frame.to_csv(index=False, lineterminator="\n"))
-    write_atomically(paths[1], f"{shown.to_markdown(index=False, disable_numparse=True)}\n\n{NOTE}\n")
+    write_atomically(paths[1], f"{shown.to_markdown(index=False, disable_numparse=True)}\n\n{note}\n")
     body = shown.replace({"*paper*": "paper"}).to_html(index=False, border=0)
     style = "body{font:14px sans-serif}td,th{padding:3px 8px;text-align:right}tr:nth-child(even){color:#666}"
-    page = f"<!doctype html><meta charset='utf-8'><title>{stem.name}</title><style>{style}</style>{body}<p>{NOTE}</p>"
+    page = f"<!doctype html><meta charset='utf-8'><title>{stem.name}</title><style>{style}</style>{body}<p>{note}</p>"
     write_atomically(paths[2], page)
     table_picture(frame, KEYS, SHOWN, paths[3])
     return paths
