@@ -1,0 +1,115 @@
+"""What caching the frozen halves saves: a training step of msclap-2022 at its real size, plain and from cache.
+
+    PYTHONPATH=. OMP_NUM_THREADS=2 python benchmarks/step_cost.py [--pairs 24] [--plain 2] [--cached 20]
+
+Random weights, no download; stage B, so a pair is 3 windows and 3 texts. The plain step runs both halves, the frozen
+ones without gradient; the cached step is the training loop's own. Both take the optimiser's step. The floor is the
+multiply-adds of the step over the machine's measured matrix rate: what it would take if all else were free. Plain
+and cached steps and the matrix rate are measured in turns, so that other load on the machine falls on all.
+The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+
+import numpy as np
+import torch
+from measure import matrix_rate, multiply_adds, seconds
+
+from tclap import models
+from tclap.config import LossCoefficients, OptimiserSettings
+from tclap.data import captions
+from tclap.features import TextFeatures
+from tclap.losses import stage_b_weights
+from tclap.models.base import trainable_parameters
+from tclap.training.loop import batch_loss, make_optimiser
+from tclap.training.samples import Stage
+
+SOUNDS = ("dog", "rain", "church bells", "crying baby", "clock tick", "helicopter", "door wood knock", "sea waves")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=24)
+    parser.add_argument("--plain", type=int, default=2, help="plain steps to time")
+    parser.add_argument("--cached", type=int, default=20, help="cached steps to time")
+    arguments = parser.parse_args()
+    n = arguments.pairs
+    model = models.load("msclap-2022", "random")
+    pairs = [(i, j) for k, i in enumerate(SOUNDS) for j in SOUNDS[k + 1 :]][:n]
+    if len(pairs) < n:
+        parser.error(f"at most {len(pairs)} pairs")
+    texts = np.array([[captions.before(i, j), captions.before(j, i), captions.overlaid(i, j)] for i, j in pairs])
+    rows = np.arange(3 * n).reshape(3, n).T  # [n, 3]
+    wave = 0.05 * torch.randn(3 * n, round(model.window_s * model.sample_rate_hz))
+    weights = stage_b_weights(n, LossCoefficients())
+    stage = Stage("B", rows[None], texts[None].astype(object), lambda _: weights, 1.0)
+    optimiser = make_optimiser(model, OptimiserSettings())
+    parameters = list(trainable_parameters(model).values())
+    distinct = sorted(set(texts.ravel().tolist()))
+
+    def read() -> TextFeatures:
+        rows = model.text_frozen(distinct)
+        offsets = np.cumsum([0, *(len(f) for f in rows)])
+        return TextFeatures({t: i for i, t in enumerate(distinct)}, torch.cat(rows).numpy(), offsets)
+
+    def frozen() -> tuple[np.ndarray, TextFeatures]:
+        return model.audio_frozen(wave).numpy(), read()
+
+    def trained(audio: np.ndarray, text: TextFeatures) -> None:
+        loss = batch_loss(model, stage, 0, audio, text)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+
+    def forward_backward(audio: np.ndarray, text: TextFeatures) -> None:
+        optimiser.zero_grad(set_to_none=True)
+        batch_loss(model, stage, 0, audio, text).backward()
+
+    a_window = multiply_adds(lambda: model.audio_frozen(wave[:1]))
+    features = np.random.default_rng(0).random((3 * n, 2048), np.float32), read()  # of the real shapes
+    model.module().train()
+    trained(*features)  # the optimiser allocates its state
+    cached_work = multiply_adds(lambda: forward_backward(*features))
+    plain_work = cached_work + 3 * n * a_window + multiply_adds(read)
+    plain, cached, rates, parts = [], [], [], []
+    for _ in range(arguments.plain):
+        rates.append(matrix_rate())
+        for _ in range(max(1, arguments.cached // arguments.plain)):
+            cached.append(seconds(lambda: trained(*features)))
+            parts.append(seconds(lambda: forward_backward(*features)))
+        rates.append(matrix_rate())
+        plain.append(seconds(lambda: trained(*frozen())))
+    rate, plain_s, cached_s = max(rates), min(plain), min(cached)
+    floor_s = cached_work / rate
+    result = {
+        "model": model.name,
+        "weights": "random",
+        "pairs": n,
+        "threads": torch.get_num_threads(),
+        "plain_step_s": round(plain_s, 3),
+        "cached_step_s": round(cached_s, 4),
+        "cached_step_median_s": round(statistics.median(cached), 4),
+        "ratio": round(plain_s / cached_s, 1),
+        "matrix_rate_gmac_s": round(rate / 1e9, 1),
+        "cached_gmac": round(cached_work / 1e9, 2),
+        "plain_gmac": round(plain_work / 1e9, 1),
+        "cached_floor_s": round(floor_s, 4),
+        "cached_over_floor": round(cached_s / floor_s, 2),
+        "plain_over_floor": round(plain_s / (plain_work / rate), 2),
+        "optimiser_s": round(cached_s - min(parts), 4),
+    }
+    print(f"plain  {plain_s:8.3f} s a step, {plain_work / 1e9:8.1f} G multiply-adds")
+    print(f"cached {cached_s:8.4f} s a step, {cached_work / 1e9:8.2f} G multiply-adds: {result['ratio']} x faster")
+    print(
+        f"floor  {floor_s:8.4f} s at {rate / 1e9:.1f} G/s; the cached step takes {result['cached_over_floor']} x that"
+    )
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
