@@ -52,7 +52,7 @@ class TrainingFlags(BaseModel):
     holdout_classes: int = Field(0, ge=0, description="classes kept out of training")
     after_fraction: float = Field(0.0, ge=0, le=1, description="fraction of the pairs said with 'after'")
     steps_a: int = Field(150, ge=1, description="optimiser steps of stage A")
-    steps_b: int = Field(250, ge=1, description="optimiser steps of stage B")
+    steps_b: int = Field(150, ge=1, description="optimiser steps of stage B")
     base_steps: int = Field(100, ge=1, description="optimiser steps of mini's base")
     lr: float = Field(1e-3, gt=0, description="peak learning rate of both stages")
     storage: Path = Field(Path("runs"), description="folder for results, features and the default MLflow store")

@@ -67,11 +67,13 @@ class Mini(nn.Module):
                 nn.GELU(),
                 nn.Conv1d(WIDTH, WIDTH, kernel_size=3, stride=2, padding=1),
             )
-            self.audio_position = nn.Parameter(0.02 * torch.randn(math.ceil(frames / 4), WIDTH))
+            self.audio_position = nn.Parameter(0.1 * torch.randn(math.ceil(frames / 4), WIDTH))
             self.audio_transformer = _transformer(layers=1)
             self.audio_projection = nn.Linear(WIDTH, EMBEDDING, bias=False)
             self.word_embedding = nn.Embedding(len(self.vocabulary) + 2, WIDTH, padding_idx=PADDING)
-            self.text_position = nn.Parameter(0.02 * torch.randn(MAX_WORDS, WIDTH))
+            # Word vectors start at scale 1. With the usual 0.02 the order of words is all but invisible beside them,
+            # and stage B spends its first 150 steps on a plateau before it learns any order.
+            self.text_position = nn.Parameter(0.5 * torch.randn(MAX_WORDS, WIDTH))
             self.text_transformer = _transformer(layers=1)
             self.text_projection = nn.Linear(WIDTH, EMBEDDING, bias=False)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))

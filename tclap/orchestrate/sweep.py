@@ -120,16 +120,17 @@ def _run_plan(settings: SweepSettings, plan: Plan, data: Path, dataset_digest: s
     )
     if not ray.is_initialized():
         ray.init(runtime_env=RUNTIME_ENV, logging_level="CRITICAL", log_to_driver=False)
+    at_once = _concurrent_trials(sweep)
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # Tune's own boxes, which its verbose=0 does not silence
     started = time.monotonic()
     prepare_shared(sweep.data, sweep.cache, dataset_digest, plan.trials()[0], settings.use_gpu, console)
     console.print(f"base model and features ready in {time.monotonic() - started:.0f} s")
     progress = _Progress(plan, settings.sweep_folder)
     for wave in plan.waves:
-        _run_wave(wave, sweep, progress)
+        _run_wave(wave, sweep, at_once, progress)
 
 
-def _run_wave(wave: Sequence[Configuration], sweep: Sweep, progress: _Progress) -> None:
+def _run_wave(wave: Sequence[Configuration], sweep: Sweep, at_once: int, progress: _Progress) -> None:
     todo = []
     for configuration in (c for c in wave if not progress.is_done(c)):
         if configuration.stages == "AB" and not progress.is_done(configuration.stage_a_configuration()):
@@ -142,7 +143,7 @@ def _run_wave(wave: Sequence[Configuration], sweep: Sweep, progress: _Progress) 
         tune.with_resources(functools.partial(run_trial, sweep=sweep), DRIVER_RESOURCES),
         param_space={"configuration": tune.grid_search([c.model_dump_json() for c in todo])},
         tune_config=tune.TuneConfig(
-            max_concurrent_trials=_concurrent_trials(sweep),
+            max_concurrent_trials=at_once,
             reuse_actors=True,  # a trial's driver process costs seconds of imports
             trial_dirname_creator=_trial_name,
         ),

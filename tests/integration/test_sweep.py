@@ -1,5 +1,7 @@
 """`sweeps/table4.py` end to end: the table, MLflow, sharing, repetition, failure, several workers."""
 
+import shutil
+
 import pandas as pd
 import pytest
 import torch
@@ -102,12 +104,38 @@ def test_same_command_in_fresh_storage_gives_the_same_table(finished, root, tmp_
     assert second.read_bytes() == first.read_bytes()
 
 
-def test_second_sweep_reads_features_and_two_workers_train_as_one(finished, root):
+@pytest.fixture
+def captioned_folder(root, tmp_path):
+    """Six clips with captions in Clotho's layout."""
+    clips = sorted((root / "audio").glob("*.wav"))[:6]
+    lines = ["file_name,caption_1,caption_2"]
+    for clip in clips:
+        shutil.copy(clip, tmp_path / clip.name)
+        lines.append(f"{clip.name},a sound called {clip.stem},ticks and hum")
+    (tmp_path / "captions.csv").write_text("\n".join(lines))
+    return tmp_path
+
+
+def test_second_sweep_reads_features_and_two_workers_train_as_one(finished, root, captioned_folder):
     """A sweep under another name, with two workers: no feature set is written again, and the model is the same."""
     storage = finished[0]
+    retrieval = f"small={captioned_folder},{captioned_folder / 'captions.csv'}"
     written = {path: path.stat().st_mtime_ns for path in (storage / "cache").rglob("*.npy")}
     assert len(written) >= 4
-    process = run_rows(ALL_ONES, "--data", root, "--storage", storage, "--name", "pair", "--workers", "2", *TINY)
+    process = run_rows(
+        ALL_ONES,
+        "--data",
+        root,
+        "--storage",
+        storage,
+        "--name",
+        "pair",
+        "--retrieval",
+        retrieval,
+        "--workers",
+        "2",
+        *TINY,
+    )
     assert process.returncode == 0, process.stdout + process.stderr
     assert {path: path.stat().st_mtime_ns for path in (storage / "cache").rglob("*.npy")} == written
     (pair,) = (storage / "pair" / "trials").glob("*/seed-0/checkpoint/model.safetensors")
@@ -115,6 +143,11 @@ def test_second_sweep_reads_features_and_two_workers_train_as_one(finished, root
     one, two = load_file(alone), load_file(pair)
     for name in one:
         torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-4)
+    client = MlflowClient(f"sqlite:///{storage / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("tclap")
+    (run_,) = client.search_runs([experiment.experiment_id], "tags.sweep = 'pair' and tags.kind = 'trial'")
+    wanted = {f"retrieval/small/{way}_{cut}" for way in ("t2a", "a2t") for cut in ("r1", "r5", "r10", "map10")}
+    assert wanted <= run_.data.metrics.keys()
 
 
 def test_failed_trial_is_told_and_leaves_its_traceback(root, tmp_path):
@@ -126,3 +159,20 @@ def test_failed_trial_is_told_and_leaves_its_traceback(root, tmp_path):
     (failed,) = client.search_runs([experiment.experiment_id], "tags.kind = 'trial'")
     assert failed.info.status == "FAILED"
     assert [a.path for a in client.list_artifacts(failed.info.run_id)] == ["traceback.txt"]
+
+
+def test_corrupt_clip_is_one_line_before_any_training(root, tmp_path):
+    data = shutil.copytree(root, tmp_path / "data")
+    broken = sorted((data / "audio").iterdir())[3]
+    broken.write_bytes(b"RIFF")
+    process = run_rows(ALL_ONES, "--data", data, "--storage", tmp_path / "runs", *TINY)
+    assert process.returncode == 2
+    assert f"{broken.name}: unreadable" in process.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in process.stderr
+    assert not list((tmp_path / "runs").rglob("result.json"))
+
+
+def test_trial_that_fits_nowhere_is_refused(root, tmp_path):
+    process = run_rows(ALL_ONES, "--data", root, "--storage", tmp_path, "--workers", "999", *TINY)
+    assert process.returncode == 2
+    assert "a trial needs 999 CPUs" in process.stderr
