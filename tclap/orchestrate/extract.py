@@ -65,6 +65,8 @@ def prepare_shared(
                 task = bar.add_task("features", total=len(chunks))
                 for _ in work:
                     bar.advance(task)
+            for actor in actors:
+                ray.kill(actor)  # they hold the CPUs that the next task needs
             ray.get(_finish.remote(extraction))
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).parents[2]
-TINY = "--batch-sizes=6 --takes=2 --eval-takes=1 --steps-a=4 --steps-b=4 --base-steps=10".split()  # noqa: SIM905
+# 8 takes make more than one chunk of features, and so more than one process that extracts them.
+TINY = "--batch-sizes=6 --takes=8 --eval-takes=1 --steps-a=4 --steps-b=4 --base-steps=10".split()  # noqa: SIM905
 
 
 def pytest_collection_modifyitems(items):

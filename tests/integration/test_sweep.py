@@ -63,7 +63,7 @@ def test_every_configuration_and_seed_has_one_finished_run_with_all_metrics(fini
         assert wanted | {f"zste_low/{c}" for c in COLUMNS} <= run_.data.metrics.keys()
         assert len(client.get_metric_history(run_.info.run_id, "train/loss")) == 4
         assert {"git_commit", "host", "version.torch"} <= run_.data.tags.keys()
-        assert run_.data.params["data.takes"] == "2"
+        assert run_.data.params["data.takes"] == "8"
         names = {a.path for a in client.list_artifacts(run_.info.run_id, "checkpoint")}
         assert names == {"checkpoint/model.safetensors", "checkpoint/config.json"}
     artifacts = {a.path for a in client.list_artifacts(parents[0].info.run_id)}
