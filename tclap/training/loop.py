@@ -45,7 +45,8 @@ def make_optimiser(model: ContrastiveModel, settings: OptimiserSettings) -> torc
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=settings.lr)
+    # Fused: one pass over memory. On a CPU the plain one costs more than forward and backward of msclap-2022 together.
+    return torch.optim.AdamW(groups, lr=settings.lr, fused=True)
 
 
 def batch_loss(model: ContrastiveModel, stage: Stage, step: int, audio: np.ndarray, text: TextFeatures) -> Tensor:
