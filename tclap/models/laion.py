@@ -17,8 +17,7 @@ from transformers.modeling_utils import no_init_weights
 from tclap.config import Trainable
 from tclap.errors import InputError
 from tclap.models import tokenise, weights
-from tclap.models.msclap import padding_mask
-from tclap.models.split import Parts, SplitClap
+from tclap.models.split import Parts, SplitClap, padding_mask
 from tclap.models.tokenise import Tokeniser
 
 NAME = "laion"

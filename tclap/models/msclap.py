@@ -27,7 +27,7 @@ from transformers.modeling_utils import no_init_weights
 from tclap.config import Trainable
 from tclap.errors import InputError
 from tclap.models import tokenise, weights
-from tclap.models.split import Parts, SplitClap
+from tclap.models.split import Parts, SplitClap, padding_mask
 from tclap.models.tokenise import Tokeniser
 
 with warnings.catch_warnings():  # importing msclap silences every warning of the process
@@ -249,13 +249,6 @@ class Gpt2Tower:
 
     def project(self, pooled: Tensor) -> Tensor:  # [B, H] -> [B, D]
         return self.projection(pooled)
-
-
-def padding_mask(lengths: Tensor, hidden: Tensor) -> Tensor:
-    """[B] lengths -> additive attention mask [B, 1, 1, L] for `hidden` [B, L, H]."""
-    padded = torch.arange(hidden.shape[1], device=lengths.device) >= lengths[:, None]  # [B, L]
-    mask = torch.zeros(padded.shape, dtype=hidden.dtype, device=hidden.device)
-    return mask.masked_fill(padded, torch.finfo(hidden.dtype).min)[:, None, None, :]
 
 
 def _normalised_log_mel(base: Any, wave: Tensor) -> Tensor:

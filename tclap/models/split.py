@@ -207,6 +207,13 @@ class SplitClap(nn.Module):
         return {"name": self.name, **self._rebuild}
 
 
+def padding_mask(lengths: Tensor, hidden: Tensor) -> Tensor:
+    """[B] lengths -> additive attention mask [B, 1, 1, L] for `hidden` [B, L, H]."""
+    padded = torch.arange(hidden.shape[1], device=lengths.device) >= lengths[:, None]  # [B, L]
+    mask = torch.zeros(padded.shape, dtype=hidden.dtype, device=hidden.device)
+    return mask.masked_fill(padded, torch.finfo(hidden.dtype).min)[:, None, None, :]
+
+
 def _lengths(rows: Sequence[Tensor]) -> Tensor:
     return torch.tensor([len(row) for row in rows], device=rows[0].device)
 

@@ -141,6 +141,13 @@ def test_listing_finds_weights(weights_of: dict[str, Path]) -> None:
     assert listing.describe("mini").audio.trained > 100_000
 
 
+def test_random_weights_are_seeded_and_say_so() -> None:
+    first, same, other = (models.load("laion", "random", seed=seed) for seed in (0, 0, 1))
+    assert first.fingerprint() == same.fingerprint() != other.fingerprint()
+    assert first.untrained
+    assert models.build(first.rebuild_config()).fingerprint() == first.fingerprint()
+
+
 # Checkpoints
 
 
