@@ -10,7 +10,7 @@ sweep: .venv/installed  ## the main job: Table IV on the embedded synthetic data
 
 sweep-esc50: .venv/installed  ## the same on real sound
 	$(BIN)/python sweeps/table4.py --name esc50 --data $(DATA) --train-folds 1,2 --eval-folds 3 --test-folds 4 \
-	  --takes 6 --eval-takes 1 --batch-sizes 128 --base-steps 800 --steps-a 300 --steps-b 300
+	  --takes 6 --eval-takes 1 --batch-sizes 64 --base-steps 800 --steps-a 300 --steps-b 300
 
 test: .venv/installed
 	$(BIN)/python -m pytest -m "not slow"
