@@ -18,16 +18,16 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.integration)
 
 
-def run(*command, **env):
+def run(*command, timeout_s=600):
     """Run a python command line from the repository, in a Ray of its own; returns the finished process."""
-    settings = {**os.environ, "RAY_ADDRESS": "local", "PYTHONPATH": str(REPO), **env}
+    settings = {**os.environ, "RAY_ADDRESS": "local", "PYTHONPATH": str(REPO)}
     settings.pop("MLFLOW_TRACKING_URI", None)
     return subprocess.run(
-        [sys.executable, *map(str, command)], cwd=REPO, env=settings, capture_output=True, text=True, timeout=600
+        [sys.executable, *map(str, command)], cwd=REPO, env=settings, capture_output=True, text=True, timeout=timeout_s
     )
 
 
-def run_rows(rows, *flags):
+def run_rows(rows, *flags, timeout_s=600):
     """A sweep of only some rows: [(stages, LossCoefficients arguments)] under the flags of a sweep script."""
     program = (
         "import sys; from pydantic_settings import CliApp; from tclap.command_line import run_or_exit;"
@@ -36,4 +36,4 @@ def run_rows(rows, *flags):
         f"rows = [s.configuration(stages, LossCoefficients(**c), s.batch_sizes[0]) for stages, c in {rows!r}];"
         "run_or_exit(lambda: run_sweep(s, rows, 'table4'))"
     )
-    return run("-c", program, *flags)
+    return run("-c", program, *flags, timeout_s=timeout_s)

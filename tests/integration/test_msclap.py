@@ -32,6 +32,7 @@ def test_msclap_2022_at_full_size_through_ray_to_a_table_in_mlflow(six_classes, 
         *("--data", six_classes, "--storage", storage, "--model", "msclap-2022", "--weights", "random"),
         *("--workers", "2", "--batch-sizes", "6", "--takes", "1", "--eval-takes", "1", "--steps-a", "2"),
         *("--steps-b", "2", "--train-folds", "1,2", "--eval-folds", "3", "--test-folds", "4", "--lr", "1e-4"),
+        timeout_s=3600,
     )
     assert process.returncode == 0, process.stdout + process.stderr
     client = MlflowClient(f"sqlite:///{storage / 'mlflow.db'}")
