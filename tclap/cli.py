@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, CliApp, CliSubCommand, PydanticBaseS
 from tclap.command_line import run_or_exit
 from tclap.commands.data import Data
 from tclap.commands.models import Models
-from tclap.commands.scoring import Zste
+from tclap.commands.scoring import Retrieval, Zste
 from tclap.commands.training import Pretrain, Train
 
 
@@ -29,11 +29,12 @@ class Tclap(BaseSettings):
         cli_hide_none_type=True,
     )
 
-    data: CliSubCommand[Data]
+    data: CliSubCommand[Data] = Field(description="make, download, check and listen to datasets")
     models: CliSubCommand[Models] = Field(description="list models, their parameters and where their weights are")
-    pretrain: CliSubCommand[Pretrain]
-    train: CliSubCommand[Train]
-    zste: CliSubCommand[Zste]
+    pretrain: CliSubCommand[Pretrain] = Field(description="train mini's base on single sounds")
+    train: CliSubCommand[Train] = Field(description="train and score one configuration, without Ray")
+    zste: CliSubCommand[Zste] = Field(description="score a model on zero-shot temporal evaluation")
+    retrieval: CliSubCommand[Retrieval] = Field(description="score a model on text-audio retrieval")
 
     @classmethod
     def settings_customise_sources(

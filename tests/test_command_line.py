@@ -178,3 +178,36 @@ def test_preview_writes_every_kind(tclap, root, tmp_path):
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert len(names) == 2 * 4 + 1
     assert {"00-single.wav", "01-overlay.wav", "captions.csv"} <= names
+
+
+def test_retrieval_counts_missing_clips_and_stands_beside_the_published(tclap, capsys, dataset, mini, tmp_path):
+    clips = [dataset.path(clip) for clip in range(3)]
+    lines = [
+        "file_name,caption_1,caption_2",
+        *(f"{clip.name},ticks,a hum" for clip in clips),
+        "absent.wav,a bell,bells",
+    ]
+    (tmp_path / "captions.csv").write_text("\n".join(lines))
+    checkpoint.save(tmp_path / "checkpoint", mini, {})
+    command = ["retrieval", "--model", tmp_path / "checkpoint", "--audio", clips[0].parent]
+    command += ["--captions", tmp_path / "captions.csv"]
+    with pytest.raises(SystemExit) as stopped:
+        tclap(*command)
+    line = error_line(capsys, stopped)
+    assert "1 of 4 clips are missing" in line
+    assert "absent" in line
+    with pytest.raises(SystemExit) as stopped:
+        tclap(*command, "--allow-missing", "--json", tmp_path / "scores.json")
+    assert stopped.value.code == 0
+    out = capsys.readouterr().out
+    assert "3 clips, 6 captions, 1 clips missing" in out
+    assert "34.6 / 16.7" in " ".join(out.split())  # CLAP's published T->A R@1
+    assert '"t2a_r1"' in (tmp_path / "scores.json").read_text()
+
+
+def test_every_command_of_the_docstring_exists(tclap, capsys):
+    for command in ("data", "models", "pretrain", "train", "zste", "retrieval"):
+        with pytest.raises(SystemExit) as stopped:
+            tclap(command, "--help")
+        assert stopped.value.code == 0
+        assert f"tclap {command}" in capsys.readouterr().out

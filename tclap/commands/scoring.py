@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+import pandas as pd
 import torch
 from pydantic import BaseModel, Field
 from rich.table import Table
@@ -105,11 +106,10 @@ class Retrieval(ModelFlags):
         result = retrieve(model, clips, self.allow_missing)
         console.print(f"{result.clips} clips, {result.captions} captions, {len(result.missing)} clips missing")
         rows = retrieval_rows()
-        table = Table("", *result.scores, title="percent; published: AudioCaps / Clotho, Tables II and III")
-        table.add_row("ours", *(f"{s.value:.1f} ({s.low:.1f}-{s.high:.1f})" for s in result.scores.values()))
-        for name, published in rows.items():
-            table.add_row(name, *(published.get(column, "") for column in result.scores))
-        console.print(table)
+        ours = {name: f"{score.value:.1f} ({score.low:.1f}-{score.high:.1f})" for name, score in result.scores.items()}
+        table = pd.DataFrame.from_dict({"ours": ours, **rows}, orient="index", columns=list(ours)).fillna("")
+        console.print(table.to_markdown(disable_numparse=True), markup=False)
+        console.print("percent, ours with 95% interval; the others as printed in Tables II and III: AudioCaps / Clotho")
         _say_untrained(model)
         if self.json_out:
             _write_json(self.json_out, result.scores, {"clips": result.clips, "missing": len(result.missing)})
