@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 DATA ?= ../shared/data/esc50
 
-.PHONY: sweep sweep-esc50 test test-slow lint format bench clean
+.PHONY: sweep sweep-esc50 test test-slow test-browser lint format bench clean
 
 sweep: .venv/installed  ## the main job: Table IV on the embedded synthetic dataset
 	$(BIN)/python sweeps/table4.py
@@ -12,11 +12,16 @@ sweep-esc50: .venv/installed  ## the same on real sound
 	$(BIN)/python sweeps/table4.py --name esc50 --data $(DATA) --train-folds 1,2 --eval-folds 3 --test-folds 4 \
 	  --takes 6 --eval-takes 1 --batch-sizes 64 --base-steps 800 --steps-a 300 --steps-b 300
 
+# Unit tests on two processes; a file stays on one, for what its tests share. Ray wants the cores for itself.
 test: .venv/installed
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not integration" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m "integration and not slow and not browser"
 
 test-slow: .venv/installed  ## what needs minutes or gigabytes: full-size models
 	$(BIN)/python -m pytest -m slow
+
+test-browser: .venv/installed  ## MLflow's page in headless Chromium (Debian's chromium and chromium-driver)
+	$(BIN)/python -m pytest -m browser
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -33,7 +33,13 @@ from tclap.sweep_settings import SweepSettings
 from tclap.training.run import check
 
 # Train polls its workers every 2 s by default, which a trial of seconds waits for again and again.
-RUNTIME_ENV = {"env_vars": {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}}
+RUNTIME_ENV = {
+    "env_vars": {
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+        # A process for each trial that tells training of a node about to go; ours hears of it when the node is gone.
+        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    }
+}
 DONE, FAILED, INTERRUPTED = 0, 1, 130  # exit codes; 130 is what a shell reports for Ctrl-C
 
 
@@ -44,6 +50,7 @@ def claimed(settings: SweepSettings, configurations: Sequence[Configuration]) ->
     Raises InputError where settings and dataset do not fit, where the name stands for another sweep, or where
     another process runs it.
     """
+    _check_outlives_job(settings.storage)
     check_writable(settings.sweep_folder)
     data = settings.data or default_dataset(settings.storage)
     check_dataset(data, configurations)
@@ -56,6 +63,15 @@ def claimed(settings: SweepSettings, configurations: Sequence[Configuration]) ->
             yield data, dataset_digest
     except Timeout as error:
         raise InputError(f"another process is running the sweep {settings.name} in {settings.storage}") from error
+
+
+def _check_outlives_job(storage: Path) -> None:
+    # Set by Ray in the environment of a job's command.
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and not storage.is_absolute():
+        raise InputError(
+            f"--storage {storage} is in the job's folder and would vanish with it: give a folder that every node sees, "
+            "or set TCLAP_STORAGE where Ray starts"
+        )
 
 
 def check_dataset(data: Path, configurations: Sequence[Configuration]) -> None:

@@ -69,7 +69,7 @@ def status(url, token=None, data=None):
         return None
 
 
-def wait_for(url, started, log, token=None, timeout_s=90):
+def wait_for(url, started, log, token=None, timeout_s=240):
     """Wait until `url` answers 200. Fails with the log where the process ends before, or takes too long."""
     deadline = time.monotonic() + timeout_s
     while status(url, token) != 200:

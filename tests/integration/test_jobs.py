@@ -60,7 +60,7 @@ def submit(cluster, folder, *command, token=TOKEN):
 def laptop(tmp_path_factory):
     """A copy of the tree that also holds what must not be shipped: 50 MB."""
     here = tmp_path_factory.mktemp("laptop") / "tclap"
-    left_out = shutil.ignore_patterns(".git", ".venv", "/runs", "__pycache__", ".*_cache", "*.egg-info")
+    left_out = shutil.ignore_patterns(".git", ".venv", "runs", "__pycache__", ".*_cache", "*.egg-info")
     shutil.copytree(REPO, here, ignore=left_out)
     for name in NOT_SHIPPED:
         (here / name).mkdir(parents=True)
