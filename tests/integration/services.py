@@ -93,7 +93,7 @@ def mlflow_server(folder, database=None):
 
 @contextlib.contextmanager
 def ray_cluster(folder, cpus, settings):
-    """A Ray head node with its dashboard, `settings` in its environment; yields the dashboard's address and Ray's folder."""
+    """A Ray head node, `settings` in its environment; yields its dashboard's address and its temporary folder."""
     names = "port dashboard-port ray-client-server-port node-manager-port object-manager-port runtime-env-agent-port "
     names += "dashboard-agent-listen-port dashboard-agent-grpc-port metrics-export-port"
     ports = free_ports(len(names.split()) + 40)
