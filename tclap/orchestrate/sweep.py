@@ -67,9 +67,10 @@ def run_sweep(settings: SweepSettings, configurations: Sequence[Configuration], 
     files = write_tables(frame, settings.sweep_folder / table, note) if len(frame) else []
     uri = tracking.tracking_uri(settings.storage)
     client, experiment_id = tracking.connect(uri, settings.storage)
-    run_id = tracking.sweep_run(client, experiment_id, settings.name, settings.identity())
+    run_id = tracking.sweep_run(client, experiment_id, settings.name, settings.identity(), data, dataset_digest)
     for file in files:
         client.log_artifact(run_id, str(file))
+    tracking.log_rows(client, run_id, table, zip(frame["config_hash"], frame["seed"], strict=True))
     client.set_terminated(run_id, "FAILED" if missing else "FINISHED")
     if files:
         console.print(escape(files[1].read_text()))
@@ -102,7 +103,7 @@ def _run_plan(settings: SweepSettings, plan: Plan, data: Path, dataset_digest: s
     storage = settings.storage.resolve()
     uri = tracking.tracking_uri(storage)
     client, experiment_id = tracking.connect(uri, storage)
-    parent_id = tracking.sweep_run(client, experiment_id, settings.name, settings.identity())
+    parent_id = tracking.sweep_run(client, experiment_id, settings.name, settings.identity(), data, dataset_digest)
     sweep = Sweep(
         name=settings.name,
         folder=str(storage / settings.name),

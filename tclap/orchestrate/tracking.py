@@ -12,7 +12,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from tclap.plan import label
 EXPERIMENT = "tclap"
 KIND_SWEEP, KIND_TRIAL, KIND_STAGE_A = "sweep", "trial", "stage_a"
 PACKAGES = ("tclap", "torch", "ray", "mlflow", "optuna", "numpy", "msclap")
+ROWS = "rows.json"
 BATCH_METRICS = 900  # MLflow takes 1000 metrics in one log_batch
 
 
@@ -57,10 +58,30 @@ def connect(uri: str, storage: Path) -> tuple[MlflowClient, str]:
         return client, client.get_experiment_by_name(EXPERIMENT).experiment_id
 
 
-def sweep_run(client: MlflowClient, experiment_id: str, name: str, parameters: Mapping[str, object]) -> str:
-    """Run id of the sweep's parent run."""
-    tags = {"sweep": name, "kind": KIND_SWEEP}
-    return _get_or_create(client, experiment_id, tags, {"mlflow.runName": name, **_provenance()}, parameters)
+def sweep_run(
+    client: MlflowClient,
+    experiment_id: str,
+    name: str,
+    parameters: Mapping[str, object],
+    data: Path,
+    dataset_digest: str,
+) -> str:
+    """Run id of the sweep's parent run; `data` is where the dataset was the last time."""
+    identity = {"sweep": name, "kind": KIND_SWEEP}
+    dataset = {"data": str(data.resolve()), "dataset_digest": dataset_digest}
+    tags = {"mlflow.runName": name, **dataset, **_provenance()}
+    return _get_or_create(client, experiment_id, identity, tags, parameters)
+
+
+def log_rows(
+    client: MlflowClient, run_id: str, table: str, rows: Iterable[tuple[str, int]], objectives: Sequence[str] = ()
+) -> None:
+    """Keep on the parent run what the trial runs do not say of themselves, for `tclap report` to rebuild its files.
+
+    table: their stem; rows: (config_hash, seed) of each line, in order; objectives: what a search maximised.
+    """
+    facts = {"table": table, "objectives": list(objectives), "rows": [[name, int(seed)] for name, seed in rows]}
+    client.log_dict(run_id, facts, ROWS)
 
 
 def child_run(
@@ -168,15 +189,15 @@ def fail(client: MlflowClient, run_id: str, trace: str) -> None:
     client.set_terminated(run_id, "FAILED")
 
 
-def score_metrics(scores: Mapping[str, Score]) -> dict[str, float]:
+def score_metrics(scores: Mapping[str, Score], prefix: str = "zste") -> dict[str, float]:
     """zste/3A and so on, with zste_low/, zste_high/ (95% interval), zste_n/ and zste_chance/ beside it."""
-    values = {f"zste/{name}": value for name, value in summary(dict(scores)).items()}
+    values = {f"{prefix}/{name}": value for name, value in summary(dict(scores)).items()}
     for name, score in scores.items():
-        values[f"zste/{name}"] = score.value
-        values[f"zste_low/{name}"] = score.low
-        values[f"zste_high/{name}"] = score.high
-        values[f"zste_n/{name}"] = score.n
-        values[f"zste_chance/{name}"] = score.chance
+        values[f"{prefix}/{name}"] = score.value
+        values[f"{prefix}_low/{name}"] = score.low
+        values[f"{prefix}_high/{name}"] = score.high
+        values[f"{prefix}_n/{name}"] = score.n
+        values[f"{prefix}_chance/{name}"] = score.chance
     return values
 
 
