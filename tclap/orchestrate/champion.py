@@ -1,4 +1,4 @@
-"""The model registry: a sweep's winner becomes a version of the model `tclap`, and the alias `champion` points to it."""
+"""The model registry: a sweep's winner becomes a version of the model `tclap`, with the alias `champion`."""
 
 from __future__ import annotations
 
@@ -49,10 +49,7 @@ def register(client: MlflowClient, uri: str, trial: Trial, why: dict[str, str]) 
     why: tags of a new version that say how it was chosen.
     """
     found = client.search_model_versions(f"name = '{MODEL}' and run_id = '{trial.run_id}'")
-    if found:
-        number = max((version.version for version in found), key=int)
-    else:
-        number = _new_version(client, uri, trial, why)
+    number = max((v.version for v in found), key=int) if found else _new_version(client, uri, trial, why)
     client.set_registered_model_alias(MODEL, ALIAS, number)
     return Version(str(number), new=not found)
 
@@ -71,7 +68,7 @@ def _new_version(client: MlflowClient, uri: str, trial: Trial, why: dict[str, st
             run_id=trial.run_id,
             name=ALIAS,
             python_model=str(CODE),
-            artifacts={"checkpoint": str(checkpoint_of(uri, trial, Path(scratch)))},
+            artifacts={"checkpoint": str(checkpoint_of(client, trial, Path(scratch)))},
             code_paths=[str(Path(tclap.__file__).parent)],  # tclap is on no package index
             pip_requirements=[f"{package}=={importlib.metadata.version(package)}" for package in PACKAGES],
             signature=SIGNATURE,
@@ -82,10 +79,9 @@ def _new_version(client: MlflowClient, uri: str, trial: Trial, why: dict[str, st
     return str(version.version)
 
 
-def checkpoint_of(uri: str, trial: Trial, scratch: Path) -> Path:
-    """The trial's checkpoint folder, downloaded below `scratch` from wherever the store keeps it."""
-    address = f"runs:/{trial.run_id}/checkpoint"
-    return Path(mlflow.artifacts.download_artifacts(address, dst_path=str(scratch / trial.run_id), tracking_uri=uri))
+def checkpoint_of(client: MlflowClient, trial: Trial, scratch: Path) -> Path:
+    """The trial's checkpoint folder, downloaded into `scratch` from wherever the store keeps it."""
+    return Path(client.download_artifacts(trial.run_id, "checkpoint", str(scratch)))
 
 
 def fetch(address: str, uri: str, scratch: Path) -> Path:

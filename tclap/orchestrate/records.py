@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -102,8 +102,9 @@ def read_sweep(client: MlflowClient, experiment_id: str, name: str) -> SweepReco
 def _facts(client: MlflowClient, parent: Run) -> dict[str, Any]:
     if not any(file.path == tracking.ROWS for file in client.list_artifacts(parent.info.run_id)):
         return {"table": "table", "objectives": [], "rows": []}
-    address = f"{parent.info.artifact_uri}/{tracking.ROWS}"
-    facts: dict[str, Any] = json.loads(mlflow.artifacts.load_text(address))
+    with tempfile.TemporaryDirectory() as scratch:
+        file = client.download_artifacts(parent.info.run_id, tracking.ROWS, scratch)
+        facts: dict[str, Any] = json.loads(Path(file).read_text())
     return facts
 
 

@@ -25,7 +25,7 @@ from tclap.orchestrate import tracking
 from tclap.orchestrate.extract import prepare_shared
 from tclap.orchestrate.trial import Sweep, run_trial
 from tclap.plan import Plan, describe, label, make_plan, results
-from tclap.report.tables import result_frame, write_tables
+from tclap.report.tables import UNTRAINED, result_frame, write_tables
 from tclap.storage import cache_folder, check_writable, claim_name
 from tclap.sweep_settings import SweepSettings
 from tclap.training.run import check
@@ -34,8 +34,6 @@ from tclap.training.run import check
 RUNTIME_ENV = {"env_vars": {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}}
 # What a trial's own driver process takes. With a whole CPU, drivers and workers would wait for each other for ever.
 DRIVER_RESOURCES = {"node:__internal_head__": 0.001}
-
-UNTRAINED = "**The base is untrained** (`--weights random`): these scores mean nothing. "
 
 
 def run_sweep(settings: SweepSettings, configurations: Sequence[Configuration], table: str) -> int:

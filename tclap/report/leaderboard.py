@@ -79,7 +79,8 @@ def rank(
         for shown, column in columns.items():
             row[shown] = float(seeds[column].mean(skipna=False))
             row[shown + INTERVAL] = t_half_width(seeds[column].to_numpy())
-        reasons = [f"{guard} does not hold" for guard in guards if not SIGNS[guard.sign](row[guard.metric], guard.bound)]
+        broken = [guard for guard in guards if not SIGNS[guard.sign](row[guard.metric], guard.bound)]
+        reasons = [f"{guard} does not hold" for guard in broken]
         reasons += [f"{len(seeds)} of {most} seeds"] * (len(seeds) < most)
         reasons += [f"no {metric}"] * bool(np.isnan(row[metric]))
         rows.append({**row, "excluded": "; ".join(reasons), "config_hash": name})
@@ -136,7 +137,7 @@ def paired_comparisons(frame: pd.DataFrame, metric: str, best: str) -> pd.DataFr
 def ranking_cells(ranked: pd.DataFrame) -> pd.DataFrame:
     """A ranking as text: each metric with its interval in one cell; `excluded` only where it says something."""
     shown = ranked.reset_index()
-    for name in [c for c in shown if c + INTERVAL in shown]:
+    for name in [c.removesuffix(INTERVAL) for c in map(str, ranked) if c.endswith(INTERVAL)]:
         pairs = zip(shown[name], shown[name + INTERVAL], strict=True)
         shown[name] = [_cell(mean) + ("" if np.isnan(half) else f"{INTERVAL} {half:.1f}") for mean, half in pairs]
         shown = shown.drop(columns=name + INTERVAL)

@@ -32,14 +32,15 @@ def write_study_plots(frame: pd.DataFrame, objectives: Sequence[str], folder: Pa
     """
     means = frame.groupby("config_hash", sort=False)[[column_of(frame, name) for name in objectives]].mean()
     means.columns = pd.Index(objectives)
-    settings = frame.groupby("config_hash", sort=False)[setting_columns(frame)].first()
+    names = setting_columns(frame)
+    settings = frame.groupby("config_hash", sort=False)[names].first()
     complete = means.notna().all(axis=1)
     means, settings = means[complete], settings[complete]
     if means.empty:
         log.warning("no study plots: no configuration has %s", " and ".join(objectives))
         return []
-    distributions = {name: _distribution(name, settings[name]) for name in settings}
-    varying = [name for name in settings if settings[name].nunique() > 1]
+    distributions = {name: _distribution(name, settings[name]) for name in names}
+    varying = [name for name in names if settings[name].nunique() > 1]
     studies = {name: _study(settings, means[[name]], distributions) for name in objectives}
     pages: dict[str, list[Any]] = {}
     if len(objectives) in (2, 3):
@@ -47,7 +48,7 @@ def write_study_plots(frame: pd.DataFrame, objectives: Sequence[str], folder: Pa
     elif len(objectives) > 3:
         log.warning("no pareto_front plot: it can show two or three objectives, not %d", len(objectives))
     if varying:
-        pages["param_importances"] = [_importances(study, varying) for study in studies.values()]
+        pages["param_importances"] = [_importances(study, name, varying) for name, study in studies.items()]
     else:
         log.warning("no param_importances plot: no setting varies over %d configuration(s)", len(means))
     pages["parallel_coordinate"] = [
@@ -55,7 +56,7 @@ def write_study_plots(frame: pd.DataFrame, objectives: Sequence[str], folder: Pa
         for name, study in studies.items()
     ]
     pages["optimization_history"] = [
-        optuna.visualization.plot_optimization_history(study) for study in studies.values()
+        optuna.visualization.plot_optimization_history(study, target_name=name) for name, study in studies.items()
     ]
     return [_write_page(folder / f"{name}.html", figures) for name, figures in pages.items()]
 
@@ -77,9 +78,11 @@ def _study(
         optuna.logging.set_verbosity(verbosity)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.set_metric_names(list(means))
+        study.set_metric_names(means.columns.tolist())
     study.add_trials(
-        optuna.create_trial(params=params, distributions=distributions, values=list(values))
+        optuna.create_trial(
+            params={str(k): v for k, v in params.items()}, distributions=distributions, values=list(values)
+        )
         for params, values in zip(settings.to_dict("records"), means.to_numpy().tolist(), strict=True)
     )
     return study
@@ -93,14 +96,14 @@ def _distribution(name: str, values: pd.Series) -> BaseDistribution:
     return CategoricalDistribution(sorted(values.unique().tolist()))
 
 
-def _importances(study: optuna.study.Study, varying: list[str]) -> Any:
+def _importances(study: optuna.study.Study, objective: str, varying: list[str]) -> Any:
     with warnings.catch_warnings():  # few trials: its figures are rough, as figures from few trials are
         warnings.simplefilter("ignore")
         # It needs nothing but numpy; Optuna's other evaluators need scikit-learn in some of its versions.
         figure = optuna.visualization.plot_param_importances(
             study, evaluator=PedAnovaImportanceEvaluator(), params=varying
         )
-    return figure.update_layout(title=f"Importances for {study.metric_names[0]}")
+    return figure.update_layout(title=f"Importances for {objective}")
 
 
 def _write_page(path: Path, figures: Sequence[Any]) -> Path:

@@ -17,6 +17,7 @@ from tclap.storage import Result, write_atomically
 
 SHOWN = [*COLUMNS, "3A_order"]
 KEYS = ["stage", "alpha_st", "alpha_ct", "alpha_so", "alpha_co", "beta", "batch_size"]
+UNTRAINED = "**The base is untrained** (`--weights random`): these scores mean nothing. "
 NOTE = (
     "Percent. Ours: mean over seeds, ± half of its 95% t-interval where there are several. 3A_order: forward or "
     "reversed, chance 50: the honest measure of order. Rows named *paper* are Table IV as printed (msclap, ESC-50, "
