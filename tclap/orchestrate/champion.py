@@ -6,6 +6,7 @@ import contextlib
 import importlib.metadata
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,13 +61,19 @@ def _new_version(client: MlflowClient, uri: str, trial: Trial, why: dict[str, st
     except MlflowException as error:
         if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
             raise
-    with tempfile.TemporaryDirectory() as scratch, global_store(uri):
+    run = client.get_run(trial.run_id)
+    # In the run's own experiment: Model.log would take the default one, with artifacts below the working directory.
+    model = client.create_logged_model(
+        run.info.experiment_id, name=ALIAS, source_run_id=trial.run_id, params=run.data.params
+    )
+    with tempfile.TemporaryDirectory() as scratch, global_store(uri), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="(?s).*An input example was not provided")  # it would need files
         # What mlflow.pyfunc.log_model calls; that one would reopen the finished run, and so end it again.
-        logged = Model.log(
+        Model.log(
             artifact_path=None,
             flavor=mlflow.pyfunc,
             run_id=trial.run_id,
-            name=ALIAS,
+            model_id=model.model_id,
             python_model=str(CODE),
             artifacts={"checkpoint": str(checkpoint_of(client, trial, Path(scratch)))},
             code_paths=[str(Path(tclap.__file__).parent)],  # tclap is on no package index
@@ -74,7 +81,7 @@ def _new_version(client: MlflowClient, uri: str, trial: Trial, why: dict[str, st
             signature=SIGNATURE,
         )
         version = client.create_model_version(
-            MODEL, f"models:/{logged.model_id}", trial.run_id, tags=why, model_id=logged.model_id
+            MODEL, f"models:/{model.model_id}", trial.run_id, tags=why, model_id=model.model_id
         )
     return str(version.version)
 

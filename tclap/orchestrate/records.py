@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ def open_store(storage: Path) -> tuple[MlflowClient, str, str]:
     hint = "--storage names the sweep's storage folder, MLFLOW_TRACKING_URI a server"
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
         raise InputError(f"no MLflow store at {uri}: {hint}")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     client = MlflowClient(uri)
     try:
         experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
