@@ -97,7 +97,7 @@ def winner(ranked: pd.DataFrame) -> pd.Series:
     """The first row of a ranking. Raises InputError where every configuration is excluded."""
     first = ranked.iloc[0]
     if first["excluded"]:
-        raise InputError(f"no configuration can win: the best of those excluded has {first['excluded']}")
+        raise InputError(f"no configuration can win; for the first of the ranking, {first['excluded']}")
     return first
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import optuna
 import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from optuna.importance import PedAnovaImportanceEvaluator
+from optuna.importance import FanovaImportanceEvaluator
 
 from tclap.report.leaderboard import column_of
 from tclap.report.tables import setting_columns
@@ -27,8 +27,8 @@ def write_study_plots(frame: pd.DataFrame, objectives: Sequence[str], folder: Pa
     """Write pareto_front, param_importances, parallel_coordinate and optimization_history (.html) into `folder`.
 
     One trial for each configuration, in the order of `frame`, with each objective's mean over seeds. The front needs
-    two or three objectives, importances need more than one trial and a setting that varies; what cannot be drawn is
-    left out, and the log says why. Returns the paths. Raises InputError for an unknown metric.
+    two or three objectives, importances need a setting and an objective that vary; what cannot be drawn is left out,
+    and the log says why. Returns the paths. Raises InputError for an unknown metric.
     """
     means = frame.groupby("config_hash", sort=False)[[column_of(frame, name) for name in objectives]].mean()
     means.columns = pd.Index(objectives)
@@ -47,23 +47,20 @@ def write_study_plots(frame: pd.DataFrame, objectives: Sequence[str], folder: Pa
         pages["pareto_front"] = [optuna.visualization.plot_pareto_front(_study(settings, means, distributions))]
     elif len(objectives) > 3:
         log.warning("no pareto_front plot: it can show two or three objectives, not %d", len(objectives))
-    if varying:
-        pages["param_importances"] = [_importances(study, name, varying) for name, study in studies.items()]
-    else:
+    if not varying:
         log.warning("no param_importances plot: no setting varies over %d configuration(s)", len(means))
+    explained = [name for name in objectives if varying and means[name].nunique() > 1]
+    for name in [n for n in objectives if varying and n not in explained]:
+        log.warning("no importances for %s: it is %g for every configuration", name, means[name].iloc[0])
+    if explained:
+        pages["param_importances"] = [_importances(studies[name], name, varying) for name in explained]
     pages["parallel_coordinate"] = [
-        optuna.visualization.plot_parallel_coordinate(study, target=_value, target_name=name)
-        for name, study in studies.items()
+        optuna.visualization.plot_parallel_coordinate(study, target_name=name) for name, study in studies.items()
     ]
     pages["optimization_history"] = [
         optuna.visualization.plot_optimization_history(study, target_name=name) for name, study in studies.items()
     ]
     return [_write_page(folder / f"{name}.html", figures) for name, figures in pages.items()]
-
-
-def _value(trial: optuna.trial.FrozenTrial) -> float:
-    assert trial.value is not None, "trials are complete"
-    return trial.value
 
 
 def _study(
@@ -97,12 +94,10 @@ def _distribution(name: str, values: pd.Series) -> BaseDistribution:
 
 
 def _importances(study: optuna.study.Study, objective: str, varying: list[str]) -> Any:
-    with warnings.catch_warnings():  # few trials: its figures are rough, as figures from few trials are
-        warnings.simplefilter("ignore")
-        # It needs nothing but numpy; Optuna's other evaluators need scikit-learn in some of its versions.
-        figure = optuna.visualization.plot_param_importances(
-            study, evaluator=PedAnovaImportanceEvaluator(), params=varying
-        )
+    # fANOVA shares out the variance over everything tried. Optuna's default, PED-ANOVA, asks what the best tenth have
+    # in common, which among a few dozen 0/1 settings is mostly chance.
+    evaluator = FanovaImportanceEvaluator(seed=0)
+    figure = optuna.visualization.plot_param_importances(study, evaluator=evaluator, params=varying)
     return figure.update_layout(title=f"Importances for {objective}")
 
 

@@ -36,7 +36,7 @@ def configuration(steps: int, alpha_st: float = 1.0) -> Configuration:
         model=MODEL,
         data=DATA,
         coefficients=LossCoefficients(alpha_st=alpha_st),
-        optimiser_b=OptimiserSettings(steps=steps, lr=0.1 + 0.2),  # 0.30000000000000004 must come back as it is
+        optimiser_b=OptimiserSettings(steps=steps, lr=3 * 1e-4),  # 0.00030000000000000003 must come back as it is
     )
 
 

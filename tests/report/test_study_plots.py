@@ -82,6 +82,18 @@ def test_one_configuration_has_no_importances_and_the_log_says_why(
     assert "no setting varies over 1 configuration" in caplog.text
 
 
+def test_an_objective_that_never_changes_has_no_importances(
+    frame_of: Frame, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics = ["zste/temporal", "zste/3A"]
+    with caplog.at_level(logging.WARNING):
+        paths = write_study_plots(frame_of(grid()), metrics, tmp_path)
+    assert [p.name for p in paths] == ALL
+    assert "zste/3A" not in paths[1].read_text()
+    assert "no importances for zste/3A: it is 50 for every configuration" in caplog.text
+    assert [p.name for p in write_study_plots(frame_of(grid()), metrics[1:], tmp_path)] == ALL[2:]
+
+
 def test_two_configurations_are_enough(frame_of: Frame, tmp_path: Path) -> None:
     paths = write_study_plots(frame_of({(1, 0, 1e-3): [60.0], (0, 0, 1e-3): [50.0]}), BOTH, tmp_path)
     assert [p.name for p in paths] == ALL
