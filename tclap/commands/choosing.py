@@ -24,7 +24,7 @@ from tclap.report.leaderboard import (
     winner,
     write_leaderboard,
 )
-from tclap.report.tables import UNTRAINED, mean_and_interval, setting_columns, write_tables
+from tclap.report.tables import mean_and_interval, setting_columns, untrained_warning, write_tables
 from tclap.storage import cache_folder, check_writable
 
 # What needs MLflow or Optuna is imported where it is used: it takes seconds, and other commands should not wait.
@@ -69,8 +69,9 @@ class Best(SweepFlags):
             )
         own, base = scores_on_test_folds(client, sweep, seeds, self.data, cache_folder(self.storage))
         _print_test_scores(own, base, seeds[0].configuration.data.test_folds)
-        if seeds[0].configuration.model.weights == "random":
-            console.print(UNTRAINED.strip().replace("*", ""), style="red", markup=False)
+        warning = untrained_warning(seeds[0].configuration.model.weights)
+        if warning:
+            console.print(warning.replace("*", ""), style="red", markup=False)
         chosen = max(seeds, key=lambda trial: trial.metrics[self.metric])
         why = {
             "sweep": sweep.name,
@@ -118,8 +119,8 @@ class Report(SweepFlags):
         out = self.out or self.storage / self.name
         check_writable(out)
         frame = sweep.frame()
-        untrained = sweep.trials[0].configuration.model.weights == "random"
-        files = write_tables(frame, out / sweep.table, UNTRAINED if untrained else "")
+        warning = untrained_warning(sweep.trials[0].configuration.model.weights)
+        files = write_tables(frame, out / sweep.table, warning)
         objectives = sweep.objectives or OBJECTIVES
         files += write_leaderboard(frame, objectives, out / "leaderboard")
         files += write_study_plots(frame, objectives, out)

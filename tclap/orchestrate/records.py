@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from tclap.config import Configuration, config_hash
 from tclap.errors import InputError
 from tclap.orchestrate import tracking
-from tclap.report.tables import long_frame
+from tclap.report.tables import ROWS, long_frame
 
 SCORES = ("zste/", "retrieval/")
 
@@ -102,10 +102,10 @@ def read_sweep(client: MlflowClient, experiment_id: str, name: str) -> SweepReco
 
 
 def _facts(client: MlflowClient, parent: Run) -> dict[str, Any]:
-    if not any(file.path == tracking.ROWS for file in client.list_artifacts(parent.info.run_id)):
+    if not any(file.path == ROWS for file in client.list_artifacts(parent.info.run_id)):
         return {"table": "table", "objectives": [], "rows": []}
     with tempfile.TemporaryDirectory() as scratch:
-        file = client.download_artifacts(parent.info.run_id, tracking.ROWS, scratch)
+        file = client.download_artifacts(parent.info.run_id, ROWS, scratch)
         facts: dict[str, Any] = json.loads(Path(file).read_text())
     return facts
 

@@ -12,7 +12,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,11 @@ from tclap.config import Configuration, config_hash
 from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import summary
 from tclap.plan import label
+from tclap.storage import Result
 
 EXPERIMENT = "tclap"
 KIND_SWEEP, KIND_TRIAL, KIND_STAGE_A = "sweep", "trial", "stage_a"
 PACKAGES = ("tclap", "torch", "ray", "mlflow", "optuna", "numpy", "msclap")
-ROWS = "rows.json"
 BATCH_METRICS = 900  # MLflow takes 1000 metrics in one log_batch
 
 
@@ -71,17 +71,6 @@ def sweep_run(
     dataset = {"data": str(data.resolve()), "dataset_digest": dataset_digest}
     tags = {"mlflow.runName": name, **dataset, **_provenance()}
     return _get_or_create(client, experiment_id, identity, tags, parameters)
-
-
-def log_rows(
-    client: MlflowClient, run_id: str, table: str, rows: Iterable[tuple[str, int]], objectives: Sequence[str] = ()
-) -> None:
-    """Keep on the parent run what the trial runs do not say of themselves, for `tclap report` to rebuild its files.
-
-    table: their stem; rows: (config_hash, seed) of each line, in order; objectives: what a search maximised.
-    """
-    facts = {"table": table, "objectives": list(objectives), "rows": [[name, int(seed)] for name, seed in rows]}
-    client.log_dict(run_id, facts, ROWS)
 
 
 def child_run(
@@ -199,6 +188,12 @@ def score_metrics(scores: Mapping[str, Score], prefix: str = "zste") -> dict[str
         values[f"{prefix}_n/{name}"] = score.n
         values[f"{prefix}_chance/{name}"] = score.chance
     return values
+
+
+def mean_metrics(results: Sequence[Result]) -> dict[str, float]:
+    """Each metric's mean over the seeds of a configuration: what a searcher and Tune see."""
+    metrics = [score_metrics(result.scores) for result in results]
+    return {key: sum(m[key] for m in metrics) / len(metrics) for key in metrics[0]}
 
 
 def retrieval_metrics(retrieval: Mapping[str, Mapping[str, Score]]) -> dict[str, float]:

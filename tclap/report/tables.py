@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -16,14 +17,19 @@ from tclap.report.published import table4_rows
 from tclap.storage import Result, write_atomically
 
 SHOWN = [*COLUMNS, "3A_order"]
+ROWS = "rows.json"
 KEYS = ["stage", "alpha_st", "alpha_ct", "alpha_so", "alpha_co", "beta", "batch_size"]
-UNTRAINED = "**The base is untrained** (`--weights random`): these scores mean nothing. "
 NOTE = (
     "Percent. Ours: mean over seeds, ± half of its 95% t-interval where there are several. 3A_order: forward or "
     "reversed, chance 50: the honest measure of order. Rows named *paper* are Table IV as printed (msclap, ESC-50, "
     "batch 256); its 5A lies below what a random model gets under half credit, so it is not the same score as ours "
     "(marked †)."
 )
+
+
+def untrained_warning(weights: str | None) -> str:
+    """What a table says first where the base has random weights; else nothing."""
+    return "**The base is untrained** (`--weights random`): these scores mean nothing. " if weights == "random" else ""
 
 
 def result_frame(configurations: Sequence[Configuration], results: Mapping[tuple[str, int], Result]) -> pd.DataFrame:
@@ -99,6 +105,17 @@ def write_tables(frame: pd.DataFrame, stem: Path, warning: str = "") -> list[Pat
     write_atomically(paths[2], html_page(stem.name, shown.replace({"*paper*": "paper"}), note))
     table_picture(frame, settings, SHOWN, paths[3])
     return paths
+
+
+def write_rows(frame: pd.DataFrame, table: str, objectives: Sequence[str], folder: Path) -> Path:
+    """Write what a sweep's trial runs do not say of themselves, for `tclap report` to rebuild its files from MLflow.
+
+    table: the stem of its table's files; objectives: what a search maximised.
+    """
+    rows = [[name, int(seed)] for name, seed in zip(frame["config_hash"], frame["seed"], strict=True)]
+    facts = {"table": table, "objectives": list(objectives), "rows": rows}
+    write_atomically(folder / ROWS, json.dumps(facts))
+    return folder / ROWS
 
 
 def markdown(shown: pd.DataFrame, note: str) -> str:

@@ -18,7 +18,7 @@ from tclap.config import (
     config_hash,
 )
 from tclap.orchestrate import tracking
-from tclap.report.tables import result_frame, write_tables
+from tclap.report.tables import result_frame, write_rows, write_tables
 from tclap.storage import Result, checkpoint_folder
 from tclap.training import checkpoint
 from tclap.training.run import base_of, evaluate, open_workspace, train
@@ -98,6 +98,6 @@ def make_store(root: Path, storage: Path) -> Store:
     order = {(config_hash(c), seed): done[config_hash(c), seed] for c in CONFIGURATIONS for seed in SEEDS}
     frame = result_frame(CONFIGURATIONS, order)
     files = write_tables(frame, storage / NAME / "table4")
-    tracking.log_rows(client, parent_id, "table4", zip(frame["config_hash"], frame["seed"], strict=True))
+    client.log_artifact(parent_id, str(write_rows(frame, "table4", (), storage)))
     client.set_terminated(parent_id, "FINISHED")
     return Store(storage, uri, client, experiment_id, parent_id, files, run_ids)
