@@ -18,6 +18,7 @@ import psutil
 BIN = Path(sys.executable).parent
 # Above Ray's worker ports (10002-19999) and below those that the kernel gives to clients.
 PORTS = range(20000, 32000)
+AGENT = "dashboard-agent-listen-port"
 
 
 def free_ports(n):
@@ -108,6 +109,8 @@ def ray_cluster(folder, cpus, settings):
         environment = {**os.environ, **settings, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
         environment.pop("RAY_ADDRESS", None)
         with process(command, log, environment, folder) as head:
-            address = f"http://127.0.0.1:{ports[1]}"
-            wait_for(f"{address}/api/version", head, log, settings.get("RAY_AUTH_TOKEN"))
+            token = settings.get("RAY_AUTH_TOKEN")
+            address, agent = (f"http://127.0.0.1:{ports[names.split().index(n)]}" for n in ("dashboard-port", AGENT))
+            wait_for(f"{address}/api/jobs/", head, log, token)
+            wait_for(f"{agent}/api/healthz", head, log, token)  # it is the node's agent that starts a job
             yield address, Path(scratch)

@@ -85,7 +85,7 @@ def test_job_succeeds_and_its_runs_are_in_the_clusters_mlflow(submitted, cluster
     assert all(run.info.status == "FINISHED" for run in runs)
     (parent,) = (run for run in runs if run.data.tags["kind"] == "sweep")
     names = {artifact.path for artifact in client.list_artifacts(parent.info.run_id)}
-    assert names == {"table4.csv", "table4.md", "table4.html", "table4.png"}
+    assert names == {"table4.csv", "table4.md", "table4.html", "table4.png", "rows.json"}
 
 
 def test_what_is_shipped_is_the_code_only(submitted, cluster):
