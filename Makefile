@@ -15,7 +15,7 @@ sweep-esc50: .venv/installed  ## the same on real sound
 # Unit tests on two processes; a file stays on one, for what its tests share. Ray wants the cores for itself.
 test: .venv/installed
 	$(BIN)/python -m pytest -m "not slow and not integration" --numprocesses 2 --dist loadfile
-	$(BIN)/python -m pytest -m "integration and not slow and not browser"
+	$(BIN)/python -m pytest -m "integration and not slow and not chaos and not browser"
 
 test-slow: .venv/installed  ## what needs minutes or gigabytes: full-size models
 	$(BIN)/python -m pytest -m slow

@@ -28,7 +28,7 @@ ADDRESS = f"models:/{MODEL}@{ALIAS}"
 CODE = Path(__file__).with_name("champion_model.py")
 # What the code that travels with the model imports; msclap and transformers only for the models of that name.
 PACKAGES = (
-    *("mlflow", "numpy", "pandas", "scipy", "pydantic", "safetensors", "filelock", "soundfile", "torch", "torchaudio"),
+    *("mlflow", "numpy", "pandas", "scipy", "pydantic", "safetensors", "soundfile", "torch", "torchaudio"),
     *("msclap", "transformers"),
 )
 SIGNATURE = ModelSignature(
@@ -77,7 +77,8 @@ def _new_version(client: MlflowClient, uri: str, trial: Trial, why: dict[str, st
             python_model=str(CODE),
             artifacts={"checkpoint": str(checkpoint_of(client, trial, Path(scratch)))},
             code_paths=[str(Path(tclap.__file__).parent)],  # tclap is on no package index
-            pip_requirements=[f"{package}=={importlib.metadata.version(package)}" for package in PACKAGES],
+            # Without a local part such as "+cpu", which no index has.
+            pip_requirements=[f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in PACKAGES],
             signature=SIGNATURE,
         )
         version = client.create_model_version(

@@ -27,13 +27,17 @@ def run(*command, timeout_s=600):
     )
 
 
-def run_rows(rows, *flags, timeout_s=600):
-    """A sweep of only some rows: [(stages, LossCoefficients arguments)] under the flags of a sweep script."""
-    program = (
+def rows_program(rows):
+    """A sweep script for only some rows: [(stages, LossCoefficients arguments)]."""
+    return (
         "import sys; from pydantic_settings import CliApp; from tclap.command_line import run_or_exit;"
         "from tclap.config import LossCoefficients; from tclap.orchestrate.sweep import run_sweep;"
         "from tclap.sweep_settings import SweepSettings; s = CliApp.run(SweepSettings);"
         f"rows = [s.configuration(stages, LossCoefficients(**c), s.batch_sizes[0]) for stages, c in {rows!r}];"
         "run_or_exit(lambda: run_sweep(s, rows, 'table4'))"
     )
-    return run("-c", program, *flags, timeout_s=timeout_s)
+
+
+def run_rows(rows, *flags, timeout_s=600):
+    """Run such a script under the flags of a sweep; returns the finished process."""
+    return run("-c", rows_program(rows), *flags, timeout_s=timeout_s)

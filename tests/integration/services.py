@@ -79,17 +79,50 @@ def wait_for(url, started, log, token=None, timeout_s=240):
         time.sleep(0.3)
 
 
+class Restartable:
+    """An MLflow server that can be killed and started again at the same address, over the same files."""
+
+    def __init__(self, folder, database=None):
+        (self._port,) = free_ports(1)
+        self.uri = f"http://127.0.0.1:{self._port}"
+        self._folder, self._database = folder, database or f"sqlite:///{folder / 'server.db'}"
+        self._stack = contextlib.ExitStack()
+
+    def start(self):
+        """Start it and wait until it answers."""
+        log = self._folder / "mlflow-server.log"
+        artifacts = ("--artifacts-destination", self._folder / "artifacts")
+        command = (BIN / "mlflow", "server", "--backend-store-uri", self._database, *artifacts, "--workers", "1")
+        settings = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # half the processes
+        address = ("--host", "127.0.0.1", "--port", self._port)
+        self._server = self._stack.enter_context(process((*command, *address), log, settings, self._folder))
+        wait_for(f"{self.uri}/health", self._server, log)
+
+    def kill(self):
+        """kill -9 of it and of every process it made."""
+        family = [psutil.Process(self._server.pid), *psutil.Process(self._server.pid).children(recursive=True)]
+        for one in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        self._server.wait()
+
+    def close(self):
+        self._stack.close()
+
+
+@contextlib.contextmanager
+def restartable_mlflow(folder, database=None):
+    """A started `Restartable` over `database` (default: a fresh one in `folder`)."""
+    with contextlib.closing(Restartable(folder, database)) as server:
+        server.start()
+        yield server
+
+
 @contextlib.contextmanager
 def mlflow_server(folder, database=None):
     """An MLflow server over `database` (default: a fresh one in `folder`); yields its address."""
-    (port,) = free_ports(1)
-    log = folder / "mlflow-server.log"
-    store = ("--backend-store-uri", database or f"sqlite:///{folder / 'server.db'}")
-    command = (BIN / "mlflow", "server", *store, "--artifacts-destination", folder / "artifacts", "--workers", "1")
-    settings = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # half the processes
-    with process((*command, "--host", "127.0.0.1", "--port", port), log, settings, folder) as server:
-        wait_for(f"http://127.0.0.1:{port}/health", server, log)
-        yield f"http://127.0.0.1:{port}"
+    with restartable_mlflow(folder, database) as server:
+        yield server.uri
 
 
 @contextlib.contextmanager

@@ -1,0 +1,193 @@
+"""A sweep over a two-node Ray cluster and an MLflow server of its own, and the means to kill any part of it."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import torch
+from mlflow import MlflowClient
+from ray.cluster_utils import Cluster
+
+from tclap.config import LossCoefficients, config_hash
+from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
+from tclap.sweep_settings import SweepSettings
+from tests.integration import services
+from tests.integration.conftest import REPO, rows_program
+
+ROWS = [("AB", {})]  # a stage-A run and an AB run, one after the other: what is killed is never in doubt
+# Checkpoints come after steps 50, 100 and 120.
+SMALL = "--batch-sizes=6 --takes=8 --eval-takes=4 --steps-a=120 --steps-b=120 --base-steps=10 --workers=2"
+MLFLOW_DOWN_S = 20
+
+
+@dataclass
+class Place:
+    """Where the sweeps of a test run: dataset, storage, the cluster's two nodes, the MLflow server."""
+
+    data: Path
+    storage: Path
+    cluster: Cluster
+    mlflow: services.Restartable
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+@contextlib.contextmanager
+def a_place(root, folder):
+    """Two Ray nodes with a CPU each, which every trial's two workers need, and an MLflow server."""
+    # Ray's workers are nice by default, and would wait for whatever else the machine does.
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112
+    (dashboard,) = services.free_ports(1)
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 1, "include_dashboard": True, "dashboard_port": dashboard},
+    )
+    try:
+        cluster.add_node(num_cpus=1)
+        with services.restartable_mlflow(folder) as mlflow:
+            settings = {
+                **os.environ,
+                "RAY_ADDRESS": cluster.address,
+                "MLFLOW_TRACKING_URI": mlflow.uri,
+                "PYTHONPATH": str(REPO),
+            }
+            yield Place(root, folder / "storage", cluster, mlflow, settings)
+    finally:
+        cluster.shutdown()
+
+
+@dataclass
+class Running:
+    """A sweep's script, and the log of its output."""
+
+    place: Place
+    name: str
+    process: subprocess.Popen
+    log: Path
+    rows: list
+
+    @property
+    def folder(self):
+        return self.place.storage / self.name
+
+    def finish(self, timeout_s=400):
+        code = self.process.wait(timeout_s)
+        assert code == 0, self.log.read_text()[-6000:]
+
+
+def launch(place, name, rows=ROWS, flags=SMALL):
+    """Start the sweep's script; the same call again is the same command again."""
+    log = place.storage.parent / f"{name}.log"
+    command = [sys.executable, "-c", rows_program(rows), "--data", place.data, "--storage", place.storage]
+    with log.open("a") as out:
+        process = subprocess.Popen(
+            [*map(str, command), "--name", name, *flags.split()],
+            cwd=REPO, env=place.settings, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    return Running(place, name, process, log, rows)
+
+
+def hashes(flags=SMALL):
+    """config_hash of the stage-A run and of the AB run."""
+    settings = SweepSettings(_cli_parse_args=flags.split())
+    both = settings.configuration("AB", LossCoefficients(), settings.batch_sizes[0])
+    return {"A": config_hash(both.stage_a_configuration()), "B": config_hash(both)}
+
+
+def wait_until_in(running, stage, step, timeout_s=240):
+    """Wait until stage "A" or "B" has a checkpoint at `step` or later and is not done; returns that step."""
+    name = hashes()[stage]
+    deadline = time.monotonic() + timeout_s
+    while True:
+        at = _step(running.folder / "ray" / f"train-{name}")
+        done = (running.folder / "trials" / name / "seed-0" / "result.json").exists()
+        assert not done, f"stage {stage} was done before it could be disturbed"
+        if at >= step:
+            return at
+        assert running.process.poll() is None, running.log.read_text()[-6000:]
+        assert time.monotonic() < deadline, f"stage {stage} is at step {at}\n{running.log.read_text()[-6000:]}"
+        time.sleep(0.02)
+
+
+def _step(train):
+    states = sorted(train.glob("checkpoint_2*/state.pt"))
+    with contextlib.suppress(OSError, RuntimeError, EOFError):  # it is being written, or was just replaced
+        return torch.load(states[-1], weights_only=True)["step"] if states else 0
+    return 0
+
+
+def disturb(running, target):
+    """kill -9 of one part of the sweep, which is put back where nobody else would."""
+    place = running.place
+    if target == "worker":
+        _kill_ray_process(place, "RayTrainWorker")
+    elif target == "trial driver":
+        _kill_ray_process(place, "ImplicitFunc")
+    elif target == "script":
+        running.process.kill()
+        running.process.wait()
+        return launch(place, running.name, running.rows)
+    elif target == "MLflow server":
+        place.mlflow.kill()
+        threading.Timer(MLFLOW_DOWN_S, place.mlflow.start).start()
+    elif target == "node":
+        (node,) = place.cluster.worker_nodes
+        _kill_family(psutil.Process(node.all_processes["raylet"][0].process.pid))
+        place.cluster.remove_node(node, allow_graceful=False)
+        place.cluster.add_node(num_cpus=1)
+    else:
+        raise ValueError(target)
+    return running
+
+
+def _kill_ray_process(place, title):
+    """Kill one of the cluster's processes whose title begins with ray::`title`."""
+    nodes = [place.cluster.head_node, *place.cluster.worker_nodes]
+    raylets = [psutil.Process(node.all_processes["raylet"][0].process.pid) for node in nodes]
+    for process in [child for raylet in raylets for child in raylet.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if " ".join(process.cmdline()).startswith(f"ray::{title}"):
+                process.send_signal(signal.SIGKILL)
+                return
+    raise AssertionError(f"no process ray::{title} to kill")
+
+
+def _kill_family(process):
+    for one in [process, *process.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
+
+
+def table(running):
+    return (running.folder / "table4.csv").read_text()
+
+
+def assert_nothing_lost_or_twice(running):
+    """One MLflow run for each configuration and seed (and stage-A run), FINISHED, with metrics and checkpoint."""
+    client = MlflowClient(running.place.mlflow.uri)
+    experiment = client.get_experiment_by_name("tclap")
+    runs = client.search_runs([experiment.experiment_id], f"tags.sweep = '{running.name}'", max_results=5000)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    children = [run for run in runs if run.data.tags["kind"] != "sweep"]
+    results = [json.loads(path.read_text()) for path in (running.folder / "trials").glob("*/*/result.json")]
+    named = sorted((run.data.tags["config_hash"], run.data.tags["seed"], run.info.run_id) for run in children)
+    assert named == sorted((r["config_hash"], str(r["seed"]), r["run_id"]) for r in results)
+    assert len({(name, seed) for name, seed, _ in named}) == len(named)
+    wanted = {f"zste/{column}" for column in (*COLUMNS, *EXTRA_COLUMNS, "mean", "temporal")}
+    for run in children:
+        assert wanted <= run.data.metrics.keys()
+        assert run.data.tags["done"] == "true"
+        steps = {metric.step for metric in client.get_metric_history(run.info.run_id, "train/loss")}
+        assert steps == set(range(120))
+        files = {file.path for file in client.list_artifacts(run.info.run_id, "checkpoint")}
+        assert files == {"checkpoint/model.safetensors", "checkpoint/config.json"}
+    trials = [run for run in children if run.data.tags["kind"] == "trial"]
+    assert len(trials) == len(pd.read_csv(running.folder / "table4.csv"))
