@@ -18,7 +18,6 @@ import psutil
 BIN = Path(sys.executable).parent
 # Above Ray's worker ports (10002-19999) and below those that the kernel gives to clients.
 PORTS = range(20000, 32000)
-AGENT = "dashboard-agent-listen-port"
 
 
 def free_ports(n):
@@ -127,7 +126,7 @@ def mlflow_server(folder, database=None):
 
 @contextlib.contextmanager
 def ray_cluster(folder, cpus, settings):
-    """A Ray head node, `settings` in its environment; yields its dashboard's address and its temporary folder."""
+    """A Ray head node, `settings` in its environment: (addresses of dashboard and GCS, its temporary folder)."""
     names = "port dashboard-port ray-client-server-port node-manager-port object-manager-port runtime-env-agent-port "
     names += "dashboard-agent-listen-port dashboard-agent-grpc-port metrics-export-port"
     ports = free_ports(len(names.split()) + 40)
@@ -143,7 +142,9 @@ def ray_cluster(folder, cpus, settings):
         environment.pop("RAY_ADDRESS", None)
         with process(command, log, environment, folder) as head:
             token = settings.get("RAY_AUTH_TOKEN")
-            address, agent = (f"http://127.0.0.1:{ports[names.split().index(n)]}" for n in ("dashboard-port", AGENT))
-            wait_for(f"{address}/api/jobs/", head, log, token)
-            wait_for(f"{agent}/api/healthz", head, log, token)  # it is the node's agent that starts a job
-            yield address, Path(scratch)
+            address = {name: f"127.0.0.1:{port}" for name, port in zip(names.split(), ports, strict=False)}
+            dashboard = f"http://{address['dashboard-port']}"
+            wait_for(f"{dashboard}/api/jobs/", head, log, token)
+            # It is the node's agent that starts a job.
+            wait_for(f"http://{address['dashboard-agent-listen-port']}/api/healthz", head, log, token)
+            yield dashboard, address["port"], Path(scratch)
