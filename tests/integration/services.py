@@ -139,6 +139,7 @@ def ray_cluster(folder, cpus, settings):
         command += ["--disable-usage-stats", f"--temp-dir={scratch}", f"--worker-port-list={workers}", *flags]
         # A job's `python` is that of the head's PATH.
         environment = {**os.environ, **settings, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+        environment["RAY_worker_niceness"] = "0"  # by default its workers wait for whatever else the machine does
         environment.pop("RAY_ADDRESS", None)
         with process(command, log, environment, folder) as head:
             token = settings.get("RAY_AUTH_TOKEN")
