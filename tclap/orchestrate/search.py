@@ -18,6 +18,8 @@ from tclap.orchestrate.searcher import StudySearcher
 from tclap.orchestrate.session import check_dataset, claimed, conclude, show, start, stopping_cleanly
 from tclap.orchestrate.waves import Progress, run_searcher, run_wave
 from tclap.plan import Plan, describe, make_plan, results
+from tclap.report.leaderboard import write_leaderboard
+from tclap.report.study_plots import write_study_plots
 from tclap.report.tables import result_frame, untrained_warning, write_rows, write_tables
 from tclap.search_settings import SearchSettings
 from tclap.storage import stop_requested
@@ -122,6 +124,8 @@ def _conclude(
     if len(frame):
         files = write_tables(frame, settings.sweep_folder / "search", untrained_warning(settings.weights))
         files.append(write_rows(frame, "search", settings.objectives, settings.sweep_folder))
+        files += write_leaderboard(frame, settings.objectives, settings.sweep_folder / "leaderboard")
+        files += write_study_plots(frame, settings.objectives, settings.sweep_folder)
         show(files[1])
     missing = [(c, s) for c in plan.trials() for s in plan.seeds if (config_hash(c), s) not in done]
     if len(plan.trials()) >= studies.size(settings.choices()) and not missing:

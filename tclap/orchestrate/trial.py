@@ -38,7 +38,7 @@ from tclap.training.run import base_of, evaluate, open_workspace, train
 
 CHECKPOINT_EVERY_STEPS = 50
 STATE_FILE = "state.pt"
-STOP_POLL_S = 2.0
+STOP_POLL_S = 1.0
 DONE, FAILED, STOPPED = "done", "failed", "stopped"  # outcomes of a trial
 
 
@@ -215,7 +215,7 @@ def _run_seed(sweep: Sweep, configuration: Configuration, seed: int, resume: Sta
 
 
 def _watch_for_stop(sweep: Path) -> Callable[[], bool]:
-    """Whether the sweep was asked to stop; looks at the storage at most every two seconds."""
+    """Whether the sweep was asked to stop; looks at the storage at most once a second."""
     looked = time.monotonic()
 
     def asked() -> bool:

@@ -97,6 +97,9 @@ class Restartable:
         self._server = self._stack.enter_context(process((*command, *address), log, settings, self._folder))
         wait_for(f"{self.uri}/health", self._server, log)
 
+    def is_up(self):
+        return self._server.poll() is None and status(f"{self.uri}/health") == 200
+
     def kill(self):
         """kill -9 of it and of every process it made."""
         family = [psutil.Process(self._server.pid), *psutil.Process(self._server.pid).children(recursive=True)]
@@ -126,7 +129,7 @@ def mlflow_server(folder, database=None):
 
 @contextlib.contextmanager
 def ray_cluster(folder, cpus, settings):
-    """A Ray head node with its dashboard, `settings` in its environment; yields the dashboard's address, Ray's folder."""
+    """A Ray head node, `settings` in its environment; yields its dashboard's address and Ray's folder."""
     names = "port dashboard-port ray-client-server-port node-manager-port object-manager-port runtime-env-agent-port "
     names += "dashboard-agent-listen-port dashboard-agent-grpc-port metrics-export-port"
     ports = free_ports(len(names.split()) + 40)
