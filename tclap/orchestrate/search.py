@@ -19,6 +19,8 @@ from tclap.orchestrate.searcher import StudySearcher
 from tclap.orchestrate.session import check_dataset, claimed, conclude, show, start, stopping_cleanly
 from tclap.orchestrate.waves import Progress, run_searcher, run_wave
 from tclap.plan import Plan, describe, make_plan, results
+from tclap.report.leaderboard import write_leaderboard
+from tclap.report.study_plots import write_study_plots
 from tclap.report.tables import result_frame, untrained_warning, write_rows, write_tables
 from tclap.search_settings import SearchSettings
 from tclap.storage import at, staged, stop_requested
@@ -138,5 +140,7 @@ def _conclude(
         if len(frame):
             files = write_tables(frame, written / "search", untrained_warning(settings.weights))
             files.append(write_rows(frame, "search", settings.objectives, written))
+            files += write_leaderboard(frame, settings.objectives, written / "leaderboard")
+            files += write_study_plots(frame, settings.objectives, written)
             show(files[1])
         return conclude(settings, data, dataset_digest, files, missing)

@@ -34,13 +34,9 @@ from tclap.sweep_settings import SweepSettings
 from tclap.training.run import check
 
 # Train polls its workers every 2 s by default, which a trial of seconds waits for again and again.
-RUNTIME_ENV = {
-    "env_vars": {
-        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-        # A process for each trial that tells training of a node about to go; ours hears of it when the node is gone.
-        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    }
-}
+# It also starts a process for each trial that waits for notices of preempted nodes; a trial that loses one goes on from
+# its last checkpoint with or without a notice.
+RUNTIME_ENV = {"env_vars": {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2", "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}}
 DONE, FAILED, INTERRUPTED = 0, 1, 130  # exit codes; 130 is what a shell reports for Ctrl-C
 
 
@@ -132,6 +128,7 @@ def start(settings: SweepSettings, data: Path, dataset_digest: str, example: Con
     if not ray.is_initialized():
         ray.init(runtime_env=RUNTIME_ENV, logging_level="CRITICAL", log_to_driver=False)
     at_once = settings.concurrent_trials or concurrent_trials(sweep)
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # files for each trial that nobody reads: MLflow has it all
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # Tune's own boxes, which its verbose=0 does not silence
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # it would kill the trials; ours lets them checkpoint
     os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # a failed trial reports its outcome, and no metric

@@ -43,7 +43,7 @@ from tclap.training.run import Workspace, base_of, evaluate, open_workspace, tra
 
 CHECKPOINT_EVERY_STEPS = 50
 STATE_FILE = "state.pt"
-STOP_POLL_S = 2.0
+STOP_POLL_S = 1.0
 DONE, FAILED, STOPPED = "done", "failed", "stopped"  # outcomes of a trial
 
 
@@ -227,13 +227,15 @@ def _run_seed(sweep: Sweep, configuration: Configuration, seed: int, resume: Sta
 def workspace_of(sweep: Sweep) -> Workspace:
     """The sweep's dataset and cache as this node sees them."""
     cache = node_cache(Path(sweep.cache), at(sweep.origin)) if sweep.origin else Path(sweep.cache)
-    data = Path(sweep.data) if sweep.data else published_dataset(cache, sweep.dataset_digest)
-    fetch(data)  # where it stays away, reading the index says what is missing
-    return open_workspace(data, cache, sweep.dataset_digest)
+    if sweep.data is not None:
+        return open_workspace(Path(sweep.data), cache, sweep.dataset_digest)
+    published = published_dataset(cache, sweep.dataset_digest)
+    fetch(published)  # where it stays away, reading the index says what is missing
+    return open_workspace(published, cache, sweep.dataset_digest)
 
 
 def _watch_for_stop(sweep: Place) -> Callable[[], bool]:
-    """Whether the sweep was asked to stop; looks at the storage at most every two seconds."""
+    """Whether the sweep was asked to stop; looks at the storage at most once a second."""
     looked = time.monotonic()
 
     def asked() -> bool:

@@ -22,7 +22,7 @@ from tclap.plan import label
 DRIVER_RESOURCES = {"node:__internal_head__": 0.001}
 # Only what was lost is tried again (an error in the code is an outcome), so this bounds what a night of failing nodes,
 # or a trial that is killed for its memory each time, may cost.
-RETRIES = 10
+RETRIES = 20
 
 
 def run_wave(configurations: Sequence[Configuration], sweep: Sweep, at_once: int, progress: Progress) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -130,7 +129,7 @@ def disturb(running, target):
     if target == "worker":
         _kill_ray_process(place, "RayTrainWorker")
     elif target == "trial driver":
-        _kill_ray_process(place, "ImplicitFunc")
+        _kill_ray_process(place, "ImplicitFunc")  # Tune's class for a function trainable
     elif target == "script":
         running.process.kill()
         running.process.wait()
@@ -148,16 +147,31 @@ def disturb(running, target):
     return running
 
 
+def can_disturb(running, target):
+    """Whether `target` is there to be killed just now: a trial may be between two processes, the server be down."""
+    if target == "MLflow server":
+        return running.place.mlflow.is_up()
+    titles = {"worker": "RayTrainWorker", "trial driver": "ImplicitFunc"}
+    alive = running.process.poll() is None
+    return alive and (target not in titles or _ray_process(running.place, titles[target]) is not None)
+
+
 def _kill_ray_process(place, title):
-    """Kill one of the cluster's processes whose title begins with ray::`title`."""
+    process = _ray_process(place, title)
+    assert process is not None, f"no process ray::{title} to kill"
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.kill()
+
+
+def _ray_process(place, title):
+    """One of the cluster's processes whose title begins with ray::`title`."""
     nodes = [place.cluster.head_node, *place.cluster.worker_nodes]
     raylets = [psutil.Process(node.all_processes["raylet"][0].process.pid) for node in nodes]
     for process in [child for raylet in raylets for child in raylet.children(recursive=True)]:
         with contextlib.suppress(psutil.NoSuchProcess):
             if " ".join(process.cmdline()).startswith(f"ray::{title}"):
-                process.send_signal(signal.SIGKILL)
-                return
-    raise AssertionError(f"no process ray::{title} to kill")
+                return process
+    return None
 
 
 def _kill_family(process):

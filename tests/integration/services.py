@@ -97,6 +97,9 @@ class Restartable:
         self._server = self._stack.enter_context(process((*command, *address), log, settings, self._folder))
         wait_for(f"{self.uri}/health", self._server, log)
 
+    def is_up(self):
+        return self._server.poll() is None and status(f"{self.uri}/health") == 200
+
     def kill(self):
         """kill -9 of it and of every process it made."""
         family = [psutil.Process(self._server.pid), *psutil.Process(self._server.pid).children(recursive=True)]

@@ -1,6 +1,13 @@
 """kill -9 in the middle: nothing is lost, nothing is there twice, and the table is that of an undisturbed sweep."""
 
+import json
+import random
+import shlex
+import signal
+import time
+
 import pytest
+from mlflow import MlflowClient
 
 from tests.integration import chaos
 
@@ -39,6 +46,24 @@ def test_five_kills_in_one_sweep(place, undisturbed):
     assert chaos.table(running) == undisturbed
 
 
+def test_ctrl_c_checkpoints_and_says_how_to_go_on(place, undisturbed):
+    running = chaos.launch(place, "interrupted")
+    chaos.wait_until_in(running, "A", 50)
+    running.process.send_signal(signal.SIGINT)
+    assert running.process.wait(120) == 130, running.log.read_text()[-6000:]
+    assert shlex.split(running.log.read_text().splitlines()[-1])[-2:] == chaos.SMALL.split()[-2:]
+    client = MlflowClient(place.mlflow.uri)
+    experiment = client.get_experiment_by_name("tclap")
+    runs = client.search_runs([experiment.experiment_id], "tags.sweep = 'interrupted'")
+    assert {run.data.tags["kind"]: run.info.status for run in runs} == {"sweep": "KILLED", "stage_a": "KILLED"}
+    reached = chaos.wait_until_in(chaos.Running(place, "interrupted", running.process, running.log, []), "A", 50)
+    assert reached < 120
+    running = chaos.launch(place, "interrupted")
+    running.finish()
+    chaos.assert_nothing_lost_or_twice(running)
+    assert chaos.table(running) == undisturbed
+
+
 @pytest.mark.chaos
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("target", TARGETS)
@@ -49,3 +74,41 @@ def test_one_kill(place, undisturbed, target, moment):
     running.finish()
     chaos.assert_nothing_lost_or_twice(running)
     assert chaos.table(running) == undisturbed
+
+
+KILLS = 100
+TABLE4 = [
+    (stages, {"alpha_st": st, "alpha_ct": ct, "alpha_so": st, "alpha_co": ct})
+    for stages in ("B", "AB")
+    for st, ct in ((0, 0), (1, 0), (0, 1), (1, 1))
+]
+
+
+@pytest.mark.chaos
+def test_a_hundred_random_kills(place):
+    """Table IV again and again, something killed every few seconds: the README has the figures that this prints."""
+    started = time.monotonic()
+    calm = chaos.launch(place, "calm", TABLE4)
+    calm.finish(3600)
+    calm_s = time.monotonic() - started
+    rng = random.Random(0)
+    kills = dict.fromkeys(TARGETS, 0)
+    sweeps, disturbed_s = 0, 0.0
+    while sum(kills.values()) < KILLS:
+        sweeps += 1
+        started = time.monotonic()
+        running = chaos.launch(place, f"random-{sweeps}", TABLE4)
+        while running.process.poll() is None and sum(kills.values()) < KILLS:
+            time.sleep(rng.uniform(2, 12))
+            target = rng.choice(TARGETS)
+            if chaos.can_disturb(running, target):
+                running = chaos.disturb(running, target)
+                kills[target] += 1
+        running.finish(3600)
+        disturbed_s += time.monotonic() - started
+        chaos.assert_nothing_lost_or_twice(running)
+        assert chaos.table(running) == chaos.table(calm)
+    trials = 9 * sweeps  # with the stage-A run
+    extra_s = (disturbed_s - sweeps * calm_s) / KILLS
+    figures = {"kills": kills, "sweeps": sweeps, "trials": trials, "lost": 0, "duplicated": 0}
+    print(json.dumps({**figures, "calm_s": round(calm_s), "extra_s_per_kill": round(extra_s, 1)}))
