@@ -59,6 +59,7 @@ def publish(place: Path, source: Path | None = None) -> None:
     target = _object(place)
     if target is None or target.exists():
         return
+    place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=place.parent, prefix=f".{place.name}-", suffix=".tar") as archive:
         with tarfile.open(fileobj=archive, mode="w") as tar:
             tar.add(source or place, arcname=".")

@@ -102,7 +102,6 @@ def test_what_one_node_makes_the_others_fetch(nodes, dataset, dataset_digest, mi
 
 def test_dataset_is_published_by_its_digest(nodes, root):
     one, two = nodes
-    (one / "data").mkdir()
     publish(published_dataset(one, "digest"), source=root)
     place = published_dataset(two, "digest")
     assert fetch(place)
