@@ -32,6 +32,7 @@ def main() -> int:
             stages,
             LossCoefficients(alpha_st=st, alpha_ct=ct, alpha_so=so, alpha_co=co, beta=beta),
             batch_size,
+            settings.match_steps,
         )
         for batch_size in settings.batch_sizes
         for stages, st, ct, so, co, beta in ROWS

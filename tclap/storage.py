@@ -42,8 +42,13 @@ def cache_folder(storage: Path) -> Path:
     return storage / "cache"
 
 
+def trial_folder(sweep: Path, name: str) -> Path:
+    """Folder of the configuration with `name` as its config_hash."""
+    return sweep / "trials" / name
+
+
 def seed_folder(sweep: Path, configuration: Configuration, seed: int) -> Path:
-    return sweep / "trials" / config_hash(configuration) / f"seed-{seed}"
+    return trial_folder(sweep, config_hash(configuration)) / f"seed-{seed}"
 
 
 def checkpoint_folder(sweep: Path, configuration: Configuration, seed: int) -> Path:
@@ -95,6 +100,15 @@ def claim_name(sweep: Path, identity: dict[str, Any]) -> None:
     ]
     if changes:
         raise InputError(f"the name {sweep.name} stands for another sweep in {sweep.parent}: {'; '.join(changes)}")
+
+
+def stop_file(sweep: Path) -> Path:
+    """Where it exists, the sweep's trials checkpoint and end: its driver was interrupted."""
+    return sweep / "stop"
+
+
+def stop_requested(sweep: Path) -> bool:
+    return stop_file(sweep).exists()
 
 
 def check_writable(folder: Path) -> None:

@@ -65,9 +65,15 @@ class TrainingFlags(BaseModel):
         return ModelSettings(name=self.model, weights=self.weights, trainable=self.trainable, base=base)
 
     def configuration(
-        self, stages: Literal["B", "AB"], coefficients: LossCoefficients, batch_size: int, match_steps: bool = False
+        self,
+        stages: Literal["B", "AB"],
+        coefficients: LossCoefficients,
+        batch_size: int,
+        match_steps: bool = False,
+        lr: float | None = None,
     ) -> Configuration:
         """One configuration under these flags; `match_steps` gives B alone the steps of A as well."""
+        lr = self.lr if lr is None else lr
         steps_b = self.steps_b + (self.steps_a if match_steps and stages == "B" else 0)
         with_a = stages == "AB"
         return Configuration(
@@ -77,8 +83,8 @@ class TrainingFlags(BaseModel):
             data=self.data_settings(),
             coefficients=coefficients,
             stage_a=StageASettings() if with_a else None,
-            optimiser_a=OptimiserSettings(steps=self.steps_a, lr=self.lr) if with_a else None,
-            optimiser_b=OptimiserSettings(steps=steps_b, lr=self.lr),
+            optimiser_a=OptimiserSettings(steps=self.steps_a, lr=lr) if with_a else None,
+            optimiser_b=OptimiserSettings(steps=steps_b, lr=lr),
         )
 
 
@@ -104,6 +110,9 @@ class SweepSettings(TrainingFlags, BaseSettings):
     workers: int = Field(1, ge=1, description="Ray Train workers of each trial")
     use_gpu: bool = Field(False, description="train on GPUs")
     gpus_per_worker: float = Field(1.0, gt=0, description="GPUs of each worker; 0.25 packs four on one")
+    concurrent_trials: int | None = Field(
+        None, ge=1, description="trials at once; default: what the cluster has room for"
+    )
     chunk: int | None = Field(None, ge=1, description="encode so many windows at once, for batches too big for memory")
     retrieval: tuple[str, ...] = Field((), description="score each trial on NAME=AUDIO_FOLDER,CAPTIONS_CSV; repeatable")
     allow_missing: bool = Field(False, description="retrieval without the clips that its folder lacks")
@@ -149,9 +158,9 @@ class SweepSettings(TrainingFlags, BaseSettings):
 
     def identity(self) -> dict[str, Any]:
         """What a sweep's name stands for: every setting that changes its numbers, and none that does not."""
-        where_and_how = {"name", "data", "storage", "workers", "use_gpu", "gpus_per_worker", "chunk", "dry_run"}
-        excluded = where_and_how | {"preset", "allow_missing", "mlflow_page"}
-        return self.model_dump(mode="json", exclude=excluded, exclude_none=True)
+        where = {"name", "data", "storage", "workers", "use_gpu", "gpus_per_worker", "concurrent_trials"}
+        how = {"chunk", "preset", "allow_missing", "mlflow_page", "dry_run"}
+        return self.model_dump(mode="json", exclude=where | how, exclude_none=True)
 
     @property
     def sweep_folder(self) -> Path:

@@ -12,7 +12,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from tclap.config import Configuration, config_hash
 from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import summary
 from tclap.plan import label
+from tclap.storage import Result
 
 EXPERIMENT = "tclap"
 KIND_SWEEP, KIND_TRIAL, KIND_STAGE_A = "sweep", "trial", "stage_a"
@@ -178,6 +179,12 @@ def score_metrics(scores: Mapping[str, Score]) -> dict[str, float]:
         values[f"zste_n/{name}"] = score.n
         values[f"zste_chance/{name}"] = score.chance
     return values
+
+
+def mean_metrics(results: Sequence[Result]) -> dict[str, float]:
+    """Each metric's mean over the seeds of a configuration: what a searcher and Tune see."""
+    metrics = [score_metrics(result.scores) for result in results]
+    return {key: sum(m[key] for m in metrics) / len(metrics) for key in metrics[0]}
 
 
 def retrieval_metrics(retrieval: Mapping[str, Mapping[str, Score]]) -> dict[str, float]:

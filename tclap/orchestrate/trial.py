@@ -8,6 +8,7 @@ import socket
 import tempfile
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,14 +29,17 @@ from tclap.storage import (
     checkpoint_folder,
     read_result,
     seed_folder,
+    stop_requested,
     write_result,
 )
 from tclap.training import checkpoint, distributed
-from tclap.training.loop import State
+from tclap.training.loop import State, Stopped
 from tclap.training.run import base_of, evaluate, open_workspace, train
 
 CHECKPOINT_EVERY_STEPS = 50
 STATE_FILE = "state.pt"
+STOP_POLL_S = 2.0
+DONE, FAILED, STOPPED = "done", "failed", "stopped"  # outcomes of a trial
 
 
 @dataclass(frozen=True)
@@ -58,47 +62,88 @@ class Sweep:
 
 
 def run_trial(point: dict[str, Any], sweep: Sweep) -> None:
-    """The Tune function: drives one worker group and reports each metric's mean over seeds, once."""
+    """The Tune function: drives one worker group, and reports once how it ended, with each metric's mean over seeds.
+
+    An error in the code or the data is reported as an outcome; what is raised here (a worker or a node was lost) Tune
+    tries again, and the worker group goes on from its last checkpoint.
+    """
     configuration = Configuration.model_validate_json(point["configuration"])
+    if stop_requested(Path(sweep.folder)):
+        tune.report({"outcome": STOPPED})
+        return
+    reason = _cannot_start(configuration, sweep) or _fit(point["configuration"], sweep)
+    found = [read_result(seed_folder(Path(sweep.folder), configuration, seed)) for seed in sweep.seeds]
+    done = [result for result in found if result is not None]
+    if len(done) == len(sweep.seeds):
+        tune.report({"outcome": DONE, **tracking.mean_metrics(done)})
+    elif reason is None and stop_requested(Path(sweep.folder)):
+        tune.report({"outcome": STOPPED})
+    else:
+        tune.report({"outcome": FAILED, "reason": reason or "the worker group ended without all seeds done"})
+
+
+def _cannot_start(configuration: Configuration, sweep: Sweep) -> str | None:
+    if configuration.stages != "AB":
+        return None
+    stage_a = configuration.stage_a_configuration()
+    missing = [s for s in sweep.seeds if read_result(seed_folder(Path(sweep.folder), stage_a, s)) is None]
+    return f"its stage-A run {config_hash(stage_a)} is not done for seeds {missing}" if missing else None
+
+
+def _fit(configuration: str, sweep: Sweep) -> str | None:
+    """Run the worker group; the error that its own code raised, if any, as one line. Raises what a retry may mend."""
     scaling = ray.train.ScalingConfig(
         num_workers=sweep.workers,
         use_gpu=sweep.gpus_per_worker > 0,
         resources_per_worker={"CPU": 1, **({"GPU": sweep.gpus_per_worker} if sweep.gpus_per_worker else {})},
     )
-    TorchTrainer(
+    trainer = TorchTrainer(
         train_worker,
-        train_loop_config={"configuration": point["configuration"], "sweep": asdict(sweep)},
+        train_loop_config={"configuration": configuration, "sweep": asdict(sweep)},
         scaling_config=scaling,
         run_config=ray.train.RunConfig(
-            # A fixed name and place: a retried or restored trial continues from its own last checkpoint.
-            name=f"train-{config_hash(configuration)}",
+            # A fixed name and place: a retried or resumed trial continues from its own last checkpoint.
+            name=f"train-{config_hash(Configuration.model_validate_json(configuration))}",
             storage_path=str(Path(sweep.folder) / "ray"),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+            # Train cannot tell a bug from a lost worker, and its retries would multiply Tune's.
+            failure_config=ray.train.FailureConfig(max_failures=0),
         ),
-    ).fit()
-    done = [read_result(seed_folder(Path(sweep.folder), configuration, seed)) for seed in sweep.seeds]
-    metrics = [tracking.score_metrics(result.scores) for result in done if result is not None]
-    if len(metrics) != len(sweep.seeds):
-        raise RuntimeError(f"{config_hash(configuration)}: the worker group ended without all seeds done")
-    tune.report({key: sum(m[key] for m in metrics) / len(metrics) for key in metrics[0]})
+    )
+    try:
+        trainer.fit()
+    except ray.train.WorkerGroupError as error:
+        failures = list(error.worker_failures.values())
+        own = [e for e in failures if not distributed.lost_a_peer(e)]
+        # When a worker dies the others fail with all sorts of errors; a bug comes again without a death.
+        if any(_is_rays(e) for e in failures) or not own:
+            raise
+        return f"{type(own[0]).__name__}: {own[0]}"
+    return None
+
+
+def _is_rays(error: Exception) -> bool:
+    """Whether Ray raised it: a worker, a process or a node is gone. Some of these classes are not public."""
+    return type(error).__module__.partition(".")[0] == "ray"
 
 
 def train_worker(arguments: dict[str, Any]) -> None:
-    """The Train function, on every worker: train and evaluate each seed that is not done yet."""
+    """The Train function, on every worker: train and evaluate each seed that is not done yet, until told to stop."""
     sweep = Sweep(**{**arguments["sweep"], "seeds": tuple(arguments["sweep"]["seeds"])})
     configuration = Configuration.model_validate_json(arguments["configuration"])
     resume = _load_state()
     for seed in sweep.seeds:
         if read_result(seed_folder(Path(sweep.folder), configuration, seed)) is None:
-            _run_seed(sweep, configuration, seed, resume if resume and resume["seed"] == seed else None)
+            try:
+                _run_seed(sweep, configuration, seed, resume if resume and resume["seed"] == seed else None)
+            except Stopped:
+                return
 
 
 def _run_seed(sweep: Sweep, configuration: Configuration, seed: int, resume: State | None) -> None:
     folder = Path(sweep.folder)
-    workspace = open_workspace(Path(sweep.data), Path(sweep.cache), sweep.dataset_digest)
     leads = distributed.rank() == 0
     stage_a = configuration.stage_a_configuration() if configuration.stages == "AB" else None
-    start = checkpoint_folder(folder, stage_a, seed) if stage_a else base_of(workspace, configuration)
     if leads:
         client = tracking.connect(sweep.tracking_uri, folder.parent)[0]
         stage_a_result = read_result(seed_folder(folder, stage_a, seed)) if stage_a else None
@@ -112,8 +157,10 @@ def _run_seed(sweep: Sweep, configuration: Configuration, seed: int, resume: Sta
             stage_a_result.run_id if stage_a_result else None,
         )
         log = tracking.LossLog(client, run_id)
-    started = time.perf_counter()
     try:
+        workspace = open_workspace(Path(sweep.data), Path(sweep.cache), sweep.dataset_digest)
+        start = checkpoint_folder(folder, stage_a, seed) if stage_a else base_of(workspace, configuration)
+        started = time.perf_counter()
         model = train(
             workspace,
             configuration,
@@ -125,12 +172,18 @@ def _run_seed(sweep: Sweep, configuration: Configuration, seed: int, resume: Sta
             checkpoint_every=CHECKPOINT_EVERY_STEPS,
             on_checkpoint=lambda state: _report_state({**state, "seed": seed}),
             chunk=sweep.chunk,
+            should_stop=_watch_for_stop(folder) if leads else lambda: False,
         )
         train_s = time.perf_counter() - started
         scores = evaluate(workspace, configuration.data, model, configuration.data.eval_folds)
         retrieval = _retrieval_scores(sweep, model) if leads and configuration.stages != "A" else {}
-    except Exception:
+    except Stopped:
         if leads:
+            log.flush()
+            client.set_terminated(run_id, "KILLED")
+        raise
+    except Exception as error:
+        if leads and not distributed.lost_a_peer(error):  # a retry goes on with this run
             log.flush()
             tracking.fail(client, run_id, traceback.format_exc())
         raise
@@ -159,6 +212,20 @@ def _run_seed(sweep: Sweep, configuration: Configuration, seed: int, resume: Sta
         )
         write_result(place.parent, result)
     ray.train.report({"seed": seed})  # a barrier: no worker starts the next seed before this one is written
+
+
+def _watch_for_stop(sweep: Path) -> Callable[[], bool]:
+    """Whether the sweep was asked to stop; looks at the storage at most every two seconds."""
+    looked = time.monotonic()
+
+    def asked() -> bool:
+        nonlocal looked
+        if time.monotonic() - looked < STOP_POLL_S:
+            return False
+        looked = time.monotonic()
+        return stop_requested(sweep)
+
+    return asked
 
 
 def _retrieval_scores(sweep: Sweep, model: ContrastiveModel) -> dict[str, dict[str, Score]]:

@@ -25,6 +25,11 @@ NOTE = (
 )
 
 
+def untrained_warning(weights: str | None) -> str:
+    """What a table says first where the base has random weights; else nothing."""
+    return "**The base is untrained** (`--weights random`): these scores mean nothing. " if weights == "random" else ""
+
+
 def result_frame(configurations: Sequence[Configuration], results: Mapping[tuple[str, int], Result]) -> pd.DataFrame:
     """One row for each configuration and seed that is done, in the order given; scores in percent."""
     rows = []

@@ -81,3 +81,17 @@ def sum_scalar(value: Tensor) -> float:
     if world_size() > 1:
         dist.all_reduce(total)
     return float(total)
+
+
+def any_worker(flag: bool) -> bool:
+    """Whether the flag is set on at least one worker; the same answer on every worker."""
+    if world_size() == 1:
+        return flag
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    return sum_scalar(torch.tensor(float(flag), device=device)) > 0
+
+
+def lost_a_peer(error: BaseException) -> bool:
+    """Whether a collective failed because another worker is gone, rather than for a fault of this one."""
+    # gloo raises a plain RuntimeError that names its source file; NCCL has a class of its own.
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error).lower())

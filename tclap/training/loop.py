@@ -29,6 +29,10 @@ Report = Callable[[int, dict[str, float]], None]
 State = dict[str, Any]
 
 
+class Stopped(Exception):
+    """Training was asked to stop; its state went to `on_checkpoint` first."""
+
+
 def learning_rate(step: int, settings: OptimiserSettings) -> float:
     """Linear warm-up over `warmup_fraction` of the steps, then a cosine to zero after the last."""
     warmup = round(settings.warmup_fraction * settings.steps)
@@ -132,11 +136,13 @@ def run_stage(
     checkpoint_every: int | None = None,
     on_checkpoint: Callable[[State], None] | None = None,
     chunk: int | None = None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> None:
     """Train `model` in place for `settings.steps` steps.
 
     report: called with (step, metrics) after each step. on_checkpoint: called on every worker, every
-    `checkpoint_every` steps, with a state that `resume` takes to continue as if never interrupted.
+    `checkpoint_every` steps and after the last, with a state that `resume` takes to continue as if never interrupted.
+    should_stop: asked on every worker after each step; where one says yes, all checkpoint and raise Stopped.
     chunk: encode so many windows or texts at once, for batches that do not fit the memory; the gradients are the same.
     Raises FloatingPointError, naming stage and step, where the loss is not finite.
     """
@@ -182,8 +188,12 @@ def run_stage(
                 },
             )
             done = step + 1
-            if on_checkpoint and checkpoint_every and done % checkpoint_every == 0 and done < settings.steps:
+            stop = should_stop is not None and distributed.any_worker(should_stop())
+            due = checkpoint_every is not None and (done % checkpoint_every == 0 or done == settings.steps)
+            if on_checkpoint and (due or stop):
                 on_checkpoint(_state(done, parameters, optimiser))
+            if stop:
+                raise Stopped(f"after step {done} of {settings.steps} of stage {stage.name}")
     module.eval()
 
 

@@ -96,6 +96,7 @@ def train(
     checkpoint_every: int | None = None,
     on_checkpoint: Callable[[State], None] | None = None,
     chunk: int | None = None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> ContrastiveModel:
     """Train the last stage of `configuration` from the checkpoint `start`: the base, or stage A's for "AB"."""
     letter = configuration.stages[-1]
@@ -127,6 +128,7 @@ def train(
         checkpoint_every=checkpoint_every,
         on_checkpoint=on_checkpoint,
         chunk=chunk,
+        should_stop=should_stop,
     )
     return model
 

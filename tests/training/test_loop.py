@@ -12,7 +12,7 @@ from tclap.features import TextFeatures
 from tclap.losses import stage_b_weights
 from tclap.models.base import trainable_parameters
 from tclap.models.mini import Mini
-from tclap.training.loop import learning_rate, make_optimiser, run_stage
+from tclap.training.loop import Stopped, learning_rate, make_optimiser, run_stage
 from tclap.training.samples import Stage
 from tests.training.test_distributed import questions
 
@@ -67,10 +67,7 @@ def test_resume_is_bit_identical(inputs: tuple) -> None:
     whole = fresh()
     states: list[dict] = []
     log = train(whole, inputs, checkpoint_every=2, on_checkpoint=states.append)
-    assert [state["step"] for state in states] == [
-        2,
-        4,
-    ]  # the end needs no checkpoint: it is the stage's result
+    assert [state["step"] for state in states] == [2, 4, 6]  # the last for who is killed while evaluating
     for state in states:
         resumed = fresh()
         with torch.no_grad():
@@ -104,9 +101,21 @@ def test_a_state_survives_a_file(inputs: tuple, tmp_path: Any) -> None:
         whole,
         inputs,
         checkpoint_every=4,
-        on_checkpoint=lambda state: torch.save(state, tmp_path / "state.pt"),
+        on_checkpoint=lambda state: torch.save(state, tmp_path / f"{state['step']}.pt"),
     )
-    train(resumed, inputs, resume=torch.load(tmp_path / "state.pt", weights_only=True))
+    train(resumed, inputs, resume=torch.load(tmp_path / "4.pt", weights_only=True))
+    assert_equal(parameters(resumed), parameters(whole))
+
+
+def test_a_stop_leaves_a_state_that_goes_on_as_if_never_stopped(inputs: tuple) -> None:
+    whole, stopped, resumed = fresh(), fresh(), fresh()
+    log = train(whole, inputs)
+    states: list[dict] = []
+    answers = iter([False, False, True])
+    with pytest.raises(Stopped, match="after step 3 of 6"):
+        train(stopped, inputs, on_checkpoint=states.append, should_stop=lambda: next(answers))
+    assert [state["step"] for state in states] == [3]
+    assert train(resumed, inputs, resume=states[0]) == log[3:]
     assert_equal(parameters(resumed), parameters(whole))
 
 

@@ -1,0 +1,31 @@
+"""A search with Optuna over the loss coefficients, stages and batch sizes: which teach order, and keep the rest?
+
+python sweeps/search.py --trials 20 --start-with table4
+python sweeps/search.py --batch-sizes 128,256,512 --trials 192 --sampler nsga2 --study postgresql://…
+The same command again continues; with more --trials, it goes on from there.
+"""
+
+from pydantic_settings import CliApp
+
+from sweeps.table4 import ROWS
+from tclap.command_line import run_or_exit
+from tclap.orchestrate.search import run_search
+from tclap.search_settings import COEFFICIENTS, SearchSettings
+
+
+def main() -> int:
+    settings = CliApp.run(SearchSettings)
+    first = []
+    if settings.start_with == "table4":
+        lr = {"lr": settings.lrs[0]} if settings.lrs else {}
+        first = [
+            {"stages": stages, **dict(zip(COEFFICIENTS, row, strict=True)), "batch_size": batch_size, **lr}
+            for batch_size in settings.batch_sizes
+            for stages, *row in ROWS
+            if stages in settings.stages
+        ]
+    return run_search(settings, first)
+
+
+if __name__ == "__main__":
+    run_or_exit(main)

@@ -1,0 +1,33 @@
+"""MLflow runs against what is really done: after this, no run of the sweep is RUNNING, and none is there twice."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from tclap.orchestrate import tracking
+from tclap.storage import read_result, trial_folder
+
+
+def reconcile(client: MlflowClient, experiment_id: str, sweep: str, folder: Path) -> None:
+    """End what the dead left RUNNING in the sweep's child runs as KILLED; a retry sets it RUNNING again.
+
+    Call it while no trial runs. Of two runs for one configuration and seed (MLflow answered a request after the
+    client had given up on it and asked again) the one of the result stays, else the older one.
+    """
+    by_identity: defaultdict[tuple[str, int], list[Run]] = defaultdict(list)
+    for run in tracking.find_runs(client, experiment_id, {"sweep": sweep}):
+        tags = run.data.tags
+        if tags.get("kind") != tracking.KIND_SWEEP:
+            by_identity[tags["config_hash"], int(tags["seed"])].append(run)
+    for (name, seed), runs in by_identity.items():
+        result = read_result(trial_folder(folder, name) / f"seed-{seed}")
+        kept = next((run for run in runs if result is not None and run.info.run_id == result.run_id), runs[0])
+        for run in runs:
+            if run is not kept:
+                client.delete_run(run.info.run_id)
+        if kept.info.status == "RUNNING":
+            client.set_terminated(kept.info.run_id, "KILLED")

@@ -1,0 +1,127 @@
+"""A search over loss coefficients, stages and batch sizes with Optuna: what sweeps/search.py calls."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from rich.markup import escape
+
+from tclap.command_line import console
+from tclap.config import Configuration, config_hash
+from tclap.orchestrate import study as studies
+from tclap.orchestrate import tracking
+from tclap.orchestrate.searcher import StudySearcher
+from tclap.orchestrate.session import check_dataset, claimed, conclude, show, start, stopping_cleanly
+from tclap.orchestrate.waves import Progress, run_searcher, run_wave
+from tclap.plan import Plan, describe, make_plan, results
+from tclap.report.tables import result_frame, untrained_warning, write_tables
+from tclap.search_settings import SearchSettings
+from tclap.storage import stop_requested
+
+
+def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -> int:
+    """Try up to `settings.trials` points, those of `first` before the sampler's; then table, leaderboard and plots.
+
+    The same call again goes on: what is done is told to the study, what was interrupted or has failed is tried again.
+    Returns 0, 1 where a trial failed, 130 when it was interrupted. Raises InputError before anything expensive.
+    """
+    choices = settings.choices()
+    limit = min(settings.trials, studies.size(choices))
+    shared = _stage_a_plan(settings)
+    if settings.dry_run:
+        if settings.data is not None and settings.data.exists():
+            check_dataset(settings.data, shared.trials())
+        _describe(settings, limit)
+        console.print(escape(describe(Plan((tuple(shared.stage_a_runs()),), settings.seeds), settings.sweep_folder)))
+        return 0
+    with claimed(settings, shared.trials()) as (data, dataset_digest):
+        _describe(settings, limit)
+        study = studies.open_study(
+            settings.name,
+            settings.study or settings.sweep_folder / "study.journal",
+            settings.sampler,
+            settings.seed,
+            settings.objectives,
+        )
+        studies.take_up(study, choices, functools.partial(_objectives_at, settings))
+        studies.enqueue_first(study, choices, first[:limit])
+        visited = studies.visited(study, choices)
+        done_before = sum(t.state == optuna.trial.TrialState.COMPLETE for t in visited.values())
+        if done_before < limit:
+            with stopping_cleanly(settings.sweep_folder):
+                sweep, at_once = start(settings, data, dataset_digest, shared.trials()[0])
+                is_done = functools.partial(_is_done, settings)
+                stage_a = [c for c in shared.stage_a_runs() if not is_done(c)]
+                run_wave(stage_a, sweep, at_once, Progress(len(stage_a), 0, is_done))
+                stopped = functools.partial(stop_requested, Path(sweep.folder))
+                searcher = StudySearcher(
+                    study,
+                    choices,
+                    settings.at,
+                    settings.objectives,
+                    limit,
+                    settings.sampler == "grid",
+                    settings.seed,
+                    stopped,
+                )
+                if not stopped():
+                    run_searcher(searcher, sweep, at_once, Progress(limit, done_before, is_done))
+        return _conclude(settings, [settings.at(dict(point)) for point in studies.visited(study, choices)])
+
+
+def _stage_a_plan(settings: SearchSettings) -> Plan:
+    """One configuration for each stage-A run that the search may need, and for each batch size."""
+    choices = settings.choices()
+    corner = {name: values[0] for name, values in choices.items()}
+    points = [
+        {**corner, "stages": stages, "batch_size": batch_size, "lr": lr}
+        for batch_size in choices["batch_size"]
+        for lr in choices.get("lr", (settings.lr,))
+        for stages in choices["stages"]
+    ]
+    return make_plan(map(settings.at, points), settings.seeds)
+
+
+def _describe(settings: SearchSettings, limit: int) -> None:
+    space = ", ".join(f"{name} {len(values)}" for name, values in settings.choices().items() if len(values) > 1)
+    points = studies.size(settings.choices())
+    console.print(
+        f"search {settings.name}: {limit} of {points} configurations ({space}), sampler {settings.sampler}, "
+        f"maximising {' and '.join(settings.objectives)}, seeds {', '.join(map(str, settings.seeds))}",
+        markup=False,
+    )
+
+
+def _is_done(settings: SearchSettings, configuration: Configuration) -> bool:
+    found = results(Plan(((configuration,),), settings.seeds), settings.sweep_folder)
+    return len(found) == len(settings.seeds)
+
+
+def _objectives_at(settings: SearchSettings, point: dict[str, Any]) -> list[float] | None:
+    """Each objective's mean over seeds at a point whose seeds are all done, else None."""
+    configuration = settings.at(point)
+    found = results(Plan(((configuration,),), settings.seeds), settings.sweep_folder)
+    if len(found) < len(settings.seeds):
+        return None
+    metrics = tracking.mean_metrics(list(found.values()))
+    return [metrics[name] for name in settings.objectives]
+
+
+def _conclude(settings: SearchSettings, configurations: Sequence[Configuration]) -> int:
+    plan = make_plan(configurations, settings.seeds)
+    done = results(plan, settings.sweep_folder)
+    frame = result_frame(plan.trials(), done)
+    files = []
+    if len(frame):
+        files = write_tables(frame, settings.sweep_folder / "search", untrained_warning(settings.weights))
+        show(files[1])
+    missing = [(c, s) for c in plan.trials() for s in plan.seeds if (config_hash(c), s) not in done]
+    if len(plan.trials()) >= studies.size(settings.choices()) and not missing:
+        console.print("the space is spent: every configuration has been tried", markup=False)
+    journal = settings.study or settings.sweep_folder / "study.journal"
+    console.print(f"study: optuna-dashboard {journal}", markup=False)
+    return conclude(settings, files, missing)

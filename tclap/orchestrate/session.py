@@ -1,0 +1,161 @@
+"""One start of a sweep's driver, from checked input to the files on the parent run; lists and searches share it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+from filelock import FileLock, Timeout
+from rich.markup import escape
+
+from tclap.command_line import console
+from tclap.config import Configuration, config_hash
+from tclap.data.esc50 import digest, read_index
+from tclap.data.synth import default_dataset
+from tclap.errors import InputError
+from tclap.evaluation.caption_files import find_clips, read_captions
+from tclap.orchestrate import tracking
+from tclap.orchestrate.extract import prepare_shared
+from tclap.orchestrate.reconcile import reconcile
+from tclap.orchestrate.trial import Sweep
+from tclap.orchestrate.waves import concurrent_trials
+from tclap.plan import label
+from tclap.storage import cache_folder, check_writable, claim_name, stop_file, stop_requested
+from tclap.sweep_settings import SweepSettings
+from tclap.training.run import check
+
+# Train polls its workers every 2 s by default, which a trial of seconds waits for again and again.
+RUNTIME_ENV = {"env_vars": {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}}
+DONE, FAILED, INTERRUPTED = 0, 1, 130  # exit codes; 130 is what a shell reports for Ctrl-C
+
+
+@contextmanager
+def claimed(settings: SweepSettings, configurations: Sequence[Configuration]) -> Iterator[tuple[Path, str]]:
+    """Check everything that can be checked before Ray starts, and hold the sweep's name: (dataset folder, digest).
+
+    Raises InputError where settings and dataset do not fit, where the name stands for another sweep, or where
+    another process runs it.
+    """
+    check_writable(settings.sweep_folder)
+    data = settings.data or default_dataset(settings.storage)
+    check_dataset(data, configurations)
+    _check_retrieval(settings)
+    dataset_digest = digest(read_index(data))
+    try:
+        # The kernel lets go of it however this process ends.
+        with FileLock(settings.sweep_folder / "driver.lock", timeout=0):
+            claim_name(settings.sweep_folder, {**settings.identity(), "dataset": dataset_digest})
+            yield data, dataset_digest
+    except Timeout as error:
+        raise InputError(f"another process is running the sweep {settings.name} in {settings.storage}") from error
+
+
+def check_dataset(data: Path, configurations: Sequence[Configuration]) -> None:
+    dataset = read_index(data)
+    for configuration in configurations:
+        check(dataset, configuration)
+
+
+def _check_retrieval(settings: SweepSettings) -> None:
+    for name, (folder, csv) in settings.retrieval_sets().items():
+        missing = find_clips(folder, read_captions(csv)).missing
+        if missing:
+            console.print(f"retrieval {name}: {len(missing)} clips missing in {folder}", markup=False)
+            if not settings.allow_missing:
+                raise InputError(f"{folder} lacks {len(missing)} clips of {csv}; --allow-missing goes on without them")
+
+
+def start(settings: SweepSettings, data: Path, dataset_digest: str, example: Configuration) -> tuple[Sweep, int]:
+    """Open MLflow and Ray, and make what all trials share: the sweep, and how many trials it may run at once."""
+    storage = settings.storage.resolve()
+    uri = tracking.tracking_uri(storage)
+    client, experiment_id = tracking.connect(uri, storage)
+    sweep = Sweep(
+        name=settings.name,
+        folder=str(storage / settings.name),
+        data=str(data.resolve()),
+        dataset_digest=dataset_digest,
+        cache=str(cache_folder(storage)),
+        seeds=settings.seeds,
+        workers=settings.workers,
+        gpus_per_worker=settings.gpus_per_worker if settings.use_gpu else 0.0,
+        chunk=settings.chunk,
+        retrieval={name: (str(folder), str(csv)) for name, (folder, csv) in settings.retrieval_sets().items()},
+        tracking_uri=uri,
+        experiment_id=experiment_id,
+        parent_run_id=tracking.sweep_run(client, experiment_id, settings.name, settings.identity()),
+    )
+    reconcile(client, experiment_id, settings.name, settings.sweep_folder)
+    if not ray.is_initialized():
+        ray.init(runtime_env=RUNTIME_ENV, logging_level="CRITICAL", log_to_driver=False)
+    at_once = settings.concurrent_trials or concurrent_trials(sweep)
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # Tune's own boxes, which its verbose=0 does not silence
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # it would kill the trials; ours lets them checkpoint
+    os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # a failed trial reports its outcome, and no metric
+    started = time.monotonic()
+    prepare_shared(sweep.data, sweep.cache, dataset_digest, example, settings.use_gpu, console)
+    console.print(f"base model and features ready in {time.monotonic() - started:.0f} s")
+    return sweep, at_once
+
+
+@contextmanager
+def stopping_cleanly(folder: Path) -> Iterator[None]:
+    """Ctrl-C (or SIGTERM) asks the sweep's trials to checkpoint and end; a second one ends this process at once."""
+    stop_file(folder).unlink(missing_ok=True)
+    before: dict[int, Any] = {}
+
+    def ask_to_stop(number: int, frame: object) -> None:
+        _restore(before)
+        stop_file(folder).touch()
+        console.print("stopping: what runs is checkpointed first (again to stop at once)", markup=False)
+
+    before.update({number: signal.signal(number, ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)})
+    try:
+        yield
+    except KeyboardInterrupt:
+        stop_file(folder).touch()
+    finally:
+        _restore(before)
+
+
+def _restore(handlers: dict[int, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def conclude(settings: SweepSettings, files: Sequence[Path], missing: Sequence[tuple[Configuration, int]]) -> int:
+    """Put `files` on the parent run, end it, say what is missing and where everything is; returns the exit code."""
+    uri = tracking.tracking_uri(settings.storage)
+    client, experiment_id = tracking.connect(uri, settings.storage)
+    run_id = tracking.sweep_run(client, experiment_id, settings.name, settings.identity())
+    reconcile(client, experiment_id, settings.name, settings.sweep_folder)
+    for file in files:
+        client.log_artifact(run_id, str(file))
+    interrupted = bool(missing) and stop_requested(settings.sweep_folder)
+    client.set_terminated(run_id, "KILLED" if interrupted else "FAILED" if missing else "FINISHED")
+    for configuration, seed in missing:
+        console.print(f"not done: {config_hash(configuration)}  {label(configuration)}  seed {seed}", markup=False)
+    console.print(f"files: {settings.sweep_folder}", markup=False)
+    if uri.startswith("sqlite"):
+        console.print(f"to browse: mlflow ui --backend-store-uri {uri} --port 5000", markup=False)
+        page = "http://127.0.0.1:5000"
+    else:
+        page = settings.mlflow_page or uri
+    console.print(f"then open {page}/#/experiments/{experiment_id}/runs/{run_id}", markup=False)
+    if interrupted:
+        console.print("stopped; the same command goes on from here:", markup=False)
+        console.print(shlex.join(["python", *sys.argv]), markup=False)
+        return INTERRUPTED
+    return FAILED if missing else DONE
+
+
+def show(file: Path) -> None:
+    console.print(escape(file.read_text()))
