@@ -50,7 +50,7 @@ submit:  ## the main job, as the code is now, on that cluster
 # What the image installs: the packages of pyproject.toml, in the versions of constraints.txt, with their hashes.
 docker/requirements.lock: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra server --universal --python-version 3.11 --constraint constraints.txt \
+	$(BIN)/uv pip compile pyproject.toml --extra image --universal --python-version 3.11 --constraint constraints.txt \
 	  --generate-hashes --only-binary :all: --no-annotate --no-emit-index-url --quiet \
 	  --custom-compile-command "make $@" --output-file $@
 
