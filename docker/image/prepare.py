@@ -45,7 +45,7 @@ def check_dataset() -> None:
     except InputError as error:
         raise InputError(f"{given}: {error}") from error
     except PermissionError as error:
-        raise InputError(f"{given}: user 10001 may not read {error.filename}") from error
+        raise InputError(f"{given}: user {os.getuid()} may not read {error.filename}") from error
 
 
 def make_secrets() -> None:
