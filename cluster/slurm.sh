@@ -26,8 +26,8 @@ run=()
 
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 step=(srun --overlap --ntasks-per-node=1)
-address=$("${step[@]}" --nodes=1 --ntasks=1 --nodelist="${nodes[0]}" hostname --ip-address)
-address=${address%% *}:$((20000 + SLURM_JOB_ID % 10000)) # jobs that share a node do not meet; 10002-19999 are Ray's
+ip=$("${step[@]}" --nodes=1 --ntasks=1 --nodelist="${nodes[0]}" hostname --ip-address | tr ' ' '\n' | grep -m1 -F .)
+address=$ip:$((20000 + SLURM_JOB_ID % 10000)) # jobs that share a node do not meet; 10002-19999 are Ray's
 
 # srun hands the environment on, so that every process has the token and nothing is written or on a command line.
 RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
@@ -36,7 +36,7 @@ node=(--num-cpus "${SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}" --dashboard-agent
 
 trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT
 "${step[@]}" --nodes=1 --ntasks=1 --nodelist="${nodes[0]}" "${run[@]}" \
-  ray start --head --node-ip-address "${address%:*}" --port "${address#*:}" --dashboard-port $((30000 + SLURM_JOB_ID % 10000)) \
+  ray start --head --node-ip-address "$ip" --port "${address#*:}" --dashboard-port $((30000 + SLURM_JOB_ID % 10000)) \
   --temp-dir "/tmp/ray-$SLURM_JOB_ID" "${node[@]}" &
 
 ready() { # ready NODES: wait until so many have joined
