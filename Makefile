@@ -16,13 +16,13 @@ sweep-esc50: .venv/installed  ## the same on real sound
 	  --takes 6 --eval-takes 1 --batch-sizes 64 --base-steps 800 --steps-a 300 --steps-b 300
 
 test: .venv/installed
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not docker"
 
 test-slow: .venv/installed  ## what needs minutes or gigabytes: full-size models
 	$(BIN)/python -m pytest -m slow
 
 test-docker: .venv/installed  ## the compose cluster, built, started and killed for real (20 minutes; needs an engine)
-	@docker info >/dev/null 2>&1 || { echo "test-docker: no Docker engine answers (docker info), so nothing was tested"; exit 1; }
+	@docker info >/dev/null 2>&1 || { echo "no Docker engine answers (docker info): nothing was tested"; exit 1; }
 	$(BIN)/python -m pytest -m docker tests/docker
 
 lint: .venv/installed
