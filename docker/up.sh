@@ -18,9 +18,11 @@ docker info >/dev/null 2>&1 || fail "no Docker engine answers (docker info): sta
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 if ! "${compose[@]}" up --detach --build --wait --wait-timeout 180 "$@" 2>&1 | tee "$log"; then
-  if grep -qE 'port is already allocated|address already in use' "$log"; then
-    taken=$(grep -E 'already allocated|already in use' "$log" | grep -oE '127\.0\.0\.1:[0-9]+' | head -1)
-    fail "$taken is taken: choose another CLUSTER_DASHBOARD_PORT or CLUSTER_MLFLOW_PORT (docker/.env.example)"
+  taken=$(grep -E 'port is already allocated|address already in use' "$log" | head -1)
+  if [[ -n $taken ]]; then
+    variable=CLUSTER_MLFLOW_PORT
+    [[ $taken != *ray-head* ]] || variable=CLUSTER_DASHBOARD_PORT
+    fail "$(grep -oE '127\.0\.0\.1:[0-9]+' <<<"$taken" | head -1) is taken: choose another $variable (docker/.env.example)"
   fi
   missing=$(sed -n 's/.*bind source path does not exist: //p' "$log" | head -1)
   [[ -z $missing ]] || fail "TCLAP_DATA=$missing is not a folder on this machine"

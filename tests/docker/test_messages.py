@@ -52,7 +52,5 @@ def test_taken_port(start, name):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert start(**{name: str(port)}) == (
-            f"error: 127.0.0.1:{port} is taken: choose another CLUSTER_DASHBOARD_PORT or CLUSTER_MLFLOW_PORT "
-            "(docker/.env.example)"
-        )
+        line = start(**{name: str(port)})
+    assert line == f"error: 127.0.0.1:{port} is taken: choose another {name} (docker/.env.example)"
