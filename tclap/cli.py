@@ -4,6 +4,8 @@ tclap data synth|esc50|check|preview
 tclap models
 tclap pretrain | train
 tclap zste | retrieval
+tclap best | report
+tclap score | export
 """
 
 from __future__ import annotations
@@ -12,10 +14,12 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, CliApp, CliSubCommand, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tclap.command_line import run_or_exit
+from tclap.commands.choosing import Best, Report
 from tclap.commands.data import Data
 from tclap.commands.models import Models
 from tclap.commands.scoring import Retrieval, Zste
 from tclap.commands.training import Pretrain, Train
+from tclap.commands.using import Export, Score
 
 
 class Tclap(BaseSettings):
@@ -35,6 +39,10 @@ class Tclap(BaseSettings):
     train: CliSubCommand[Train] = Field(description="train and score one configuration, without Ray")
     zste: CliSubCommand[Zste] = Field(description="score a model on zero-shot temporal evaluation")
     retrieval: CliSubCommand[Retrieval] = Field(description="score a model on text-audio retrieval")
+    best: CliSubCommand[Best] = Field(description="rank a sweep, score its winner on the test folds, register it")
+    report: CliSubCommand[Report] = Field(description="rebuild a sweep's tables and plots from MLflow alone")
+    score: CliSubCommand[Score] = Field(description="print the similarities of sounds and texts")
+    export: CliSubCommand[Export] = Field(description="write a model as msclap or transformers load it")
 
     @classmethod
     def settings_customise_sources(

@@ -206,7 +206,7 @@ def test_retrieval_counts_missing_clips_and_stands_beside_the_published(tclap, c
 
 
 def test_every_command_of_the_docstring_exists(tclap, capsys):
-    for command in ("data", "models", "pretrain", "train", "zste", "retrieval"):
+    for command in ("data", "models", "pretrain", "train", "zste", "retrieval", "best", "report", "score", "export"):
         with pytest.raises(SystemExit) as stopped:
             tclap(command, "--help")
         assert stopped.value.code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +62,13 @@ def clip_bootstrap(credit: np.ndarray, clips: np.ndarray, chance: float, seed: i
     )
     interval = result.confidence_interval
     return _percent(mean, interval.low, interval.high, len(credit), chance)
+
+
+def t_half_width(values: np.ndarray) -> float:
+    """Half of the 95% t-interval of the mean of `values` [n], such as one score's over seeds; NaN where n < 2."""
+    if len(values) < 2:
+        return math.nan
+    return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
 
 
 def _percent(value: float, low: float, high: float, n: int, chance: float) -> Score:

@@ -70,6 +70,20 @@ def skeleton(trainable: Trainable) -> SplitClap:
     return _split(clap, _random_tokeniser(), trainable, {}, untrained=True)
 
 
+def save_pretrained(model: SplitClap, folder: Path) -> None:
+    """Write weights, configuration, feature extractor and tokenizer as transformers reads them from a folder.
+
+    The scale that was trained becomes that of both directions. Random weights come without a tokenizer: they have none.
+    """
+    clap = model.clap
+    assert isinstance(clap, ClapModel), "laion's"
+    with torch.no_grad():
+        clap.logit_scale_t.copy_(clap.logit_scale_a)
+    clap.save_pretrained(folder)
+    ClapFeatureExtractor(**FRONT_END).save_pretrained(folder)
+    tokenise.save(model.tokeniser, folder)
+
+
 class ClapAudioTower:
     """HTSAT: log-mel, patches and all stages but the last | last stage, norm, mean over patches | projection."""
 

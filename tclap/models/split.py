@@ -114,7 +114,7 @@ class SplitClap(nn.Module):
         self.logit_scale = logit_scale  # the same parameter as clap's: named_parameters() shows it once, by this name
         self.audio = audio
         self.text = text
-        self._tokeniser = tokeniser
+        self.tokeniser = tokeniser
         self._rebuild = dict(rebuild)
         self._fingerprint: str | None = None
         self._cut = CUT[trainable]
@@ -162,7 +162,7 @@ class SplitClap(nn.Module):
     @torch.no_grad()
     def text_frozen(self, texts: Sequence[str]) -> list[Tensor]:  # B texts -> B x [L, ...]
         device = self.logit_scale.device
-        ids = [torch.tensor(self._tokeniser.encode(text), device=device) for text in texts]
+        ids = [torch.tensor(self.tokeniser.encode(text), device=device) for text in texts]
         if self._cut == 0:
             return ids
         done: list[Tensor] = []
@@ -184,7 +184,7 @@ class SplitClap(nn.Module):
         return F.normalize(self.text.project(x), dim=-1)
 
     def _pad(self, rows: Sequence[Tensor]) -> Tensor:
-        value = self._tokeniser.pad_id if rows[0].ndim == 1 else 0
+        value = self.tokeniser.pad_id if rows[0].ndim == 1 else 0
         return nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=value)
 
     def fingerprint(self) -> str:
@@ -194,7 +194,7 @@ class SplitClap(nn.Module):
                 "name": self.name,
                 "trainable": self.trainable,
                 "front_end": dict(self.audio.front_end),
-                "tokeniser": self._tokeniser.identity,
+                "tokeniser": self.tokeniser.identity,
                 "frozen": _content_hash(self.clap),
             }
             self._fingerprint = canonical_hash(settings)

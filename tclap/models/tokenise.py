@@ -65,6 +65,12 @@ def hashed_words(vocabulary: int, first: int | None, last: int, pad_id: int) -> 
     return Tokeniser(_HashedWords(vocabulary, first, last), pad_id, identity)
 
 
+def save(tokeniser: Tokeniser, folder: Path) -> None:
+    """Write the tokenizer's files into `folder`; hashed words have none."""
+    if isinstance(tokeniser.encode, _Truncated | _EndOfText):
+        tokeniser.encode.tokenizer.save_pretrained(folder)
+
+
 # Encoders are classes rather than closures so that models can be pickled and copied.
 
 

@@ -18,7 +18,7 @@ from tclap.orchestrate.searcher import StudySearcher
 from tclap.orchestrate.session import check_dataset, claimed, conclude, show, start, stopping_cleanly
 from tclap.orchestrate.waves import Progress, run_searcher, run_wave
 from tclap.plan import Plan, describe, make_plan, results
-from tclap.report.tables import result_frame, untrained_warning, write_tables
+from tclap.report.tables import result_frame, untrained_warning, write_rows, write_tables
 from tclap.search_settings import SearchSettings
 from tclap.storage import stop_requested
 
@@ -70,7 +70,8 @@ def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -
                 )
                 if not stopped():
                     run_searcher(searcher, sweep, at_once, Progress(limit, done_before, is_done))
-        return _conclude(settings, [settings.at(dict(point)) for point in studies.visited(study, choices)])
+        configurations = [settings.at(dict(point)) for point in studies.visited(study, choices)]
+        return _conclude(settings, data, dataset_digest, configurations)
 
 
 def _stage_a_plan(settings: SearchSettings) -> Plan:
@@ -111,17 +112,20 @@ def _objectives_at(settings: SearchSettings, point: dict[str, Any]) -> list[floa
     return [metrics[name] for name in settings.objectives]
 
 
-def _conclude(settings: SearchSettings, configurations: Sequence[Configuration]) -> int:
+def _conclude(
+    settings: SearchSettings, data: Path, dataset_digest: str, configurations: Sequence[Configuration]
+) -> int:
     plan = make_plan(configurations, settings.seeds)
     done = results(plan, settings.sweep_folder)
     frame = result_frame(plan.trials(), done)
     files = []
     if len(frame):
         files = write_tables(frame, settings.sweep_folder / "search", untrained_warning(settings.weights))
+        files.append(write_rows(frame, "search", settings.objectives, settings.sweep_folder))
         show(files[1])
     missing = [(c, s) for c in plan.trials() for s in plan.seeds if (config_hash(c), s) not in done]
     if len(plan.trials()) >= studies.size(settings.choices()) and not missing:
         console.print("the space is spent: every configuration has been tried", markup=False)
     journal = settings.study or settings.sweep_folder / "study.journal"
     console.print(f"study: optuna-dashboard {journal}", markup=False)
-    return conclude(settings, files, missing)
+    return conclude(settings, data, dataset_digest, files, missing)

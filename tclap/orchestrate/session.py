@@ -91,7 +91,9 @@ def start(settings: SweepSettings, data: Path, dataset_digest: str, example: Con
         retrieval={name: (str(folder), str(csv)) for name, (folder, csv) in settings.retrieval_sets().items()},
         tracking_uri=uri,
         experiment_id=experiment_id,
-        parent_run_id=tracking.sweep_run(client, experiment_id, settings.name, settings.identity()),
+        parent_run_id=tracking.sweep_run(
+            client, experiment_id, settings.name, settings.identity(), data, dataset_digest
+        ),
     )
     reconcile(client, experiment_id, settings.name, settings.sweep_folder)
     if not ray.is_initialized():
@@ -131,11 +133,17 @@ def _restore(handlers: dict[int, Any]) -> None:
         signal.signal(number, handler)
 
 
-def conclude(settings: SweepSettings, files: Sequence[Path], missing: Sequence[tuple[Configuration, int]]) -> int:
+def conclude(
+    settings: SweepSettings,
+    data: Path,
+    dataset_digest: str,
+    files: Sequence[Path],
+    missing: Sequence[tuple[Configuration, int]],
+) -> int:
     """Put `files` on the parent run, end it, say what is missing and where everything is; returns the exit code."""
     uri = tracking.tracking_uri(settings.storage)
     client, experiment_id = tracking.connect(uri, settings.storage)
-    run_id = tracking.sweep_run(client, experiment_id, settings.name, settings.identity())
+    run_id = tracking.sweep_run(client, experiment_id, settings.name, settings.identity(), data, dataset_digest)
     reconcile(client, experiment_id, settings.name, settings.sweep_folder)
     for file in files:
         client.log_artifact(run_id, str(file))

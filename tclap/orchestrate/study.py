@@ -1,7 +1,7 @@
 """Optuna's study as the memory of a search: ask for points that are new, and take up what a dead process left.
 
 Optuna's samplers repeat themselves: 96 draws from a space of 96 points gave 26 to 63 distinct ones. So a point that was
-drawn before is told as failed (user attribute `rejected`) and another one asked for.
+drawn before is told as failed (user attribute `rejected`), and the nearest one that was not drawn takes its place.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import math
 import operator
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 Choices = Mapping[str, Sequence[Any]]
 Key = tuple[tuple[str, Any], ...]
-ASK_AGAIN = 20  # draws that were there before, after which an unseen point is taken instead
 POPULATION = 16  # NSGA-II's; Optuna's 50 would be random search for most sweeps
 REJECTED, RETRY_OF = "rejected", "retry_of"
 
@@ -45,7 +44,9 @@ def open_study(
     study = optuna.create_study(
         study_name=name, storage=place, load_if_exists=True, directions=["maximize"] * len(objectives)
     )
-    study.set_metric_names(list(objectives))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study.set_metric_names(list(objectives))
     # Seeded by what was drawn before, too: a resumed search must not draw its first points again.
     study.sampler = _sampler(sampler, int(np.random.SeedSequence([seed, len(study.trials)]).generate_state(1)[0]))
     return study
@@ -89,32 +90,35 @@ def ask(study: optuna.study.Study, choices: Choices, limit: int, in_order: bool,
     in_order: take the points of the product one after another instead of the sampler's.
     """
     distributions = {name: _distribution(values) for name, values in choices.items()}
-    drawn = 0
     while True:
         seen = visited(study, choices)
         waiting = [t for t in study.get_trials(deepcopy=False) if t.state == TrialState.WAITING]
         full = len(seen) >= min(limit, size(choices))
         if full and not any(RETRY_OF in t.user_attrs for t in waiting):
             return None
-        if not waiting and (in_order or drawn >= ASK_AGAIN):
-            study.enqueue_trial(_unseen(choices, seen, None if in_order else seed))
+        if in_order and not waiting:
+            study.enqueue_trial(next(_unseen(choices, seen)))
         trial = study.ask(distributions)
         before = seen.get(key(trial.params))
-        again = before is not None and before.state == TrialState.FAIL and RETRY_OF in trial.user_attrs
-        if before is None or again:
+        if before is None or (before.state == TrialState.FAIL and RETRY_OF in trial.user_attrs):
             return trial
         trial.set_user_attr(REJECTED, f"same as trial {before.number}")
         study.tell(trial, state=TrialState.FAIL)
-        drawn += 1
+        if not full:
+            study.enqueue_trial(_nearest(trial.params, list(_unseen(choices, seen)), [seed, len(seen)]))
 
 
-def _unseen(choices: Choices, seen: Mapping[Key, FrozenTrial], seed: int | None) -> dict[str, Any]:
+def _unseen(choices: Choices, seen: Mapping[Key, FrozenTrial]) -> Iterator[dict[str, Any]]:
     points = (dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values()))
-    unseen = (point for point in points if key(point) not in seen)
-    if seed is None:
-        return next(unseen)
-    rest = list(unseen)
-    return rest[int(np.random.default_rng([seed, len(seen)]).integers(len(rest)))]
+    return (point for point in points if key(point) not in seen)
+
+
+def _nearest(drawn: Mapping[str, Any], points: Sequence[dict[str, Any]], seed: Sequence[int]) -> dict[str, Any]:
+    """The point that differs from `drawn` in the fewest values; of several, one drawn by `seed`."""
+    distances = [sum(point[name] != value for name, value in drawn.items()) for point in points]
+    fewest = min(distances)
+    nearest = [point for point, distance in zip(points, distances, strict=True) if distance == fewest]
+    return nearest[int(np.random.default_rng(seed).integers(len(nearest)))]
 
 
 def _distribution(values: Sequence[Any]) -> BaseDistribution:

@@ -11,7 +11,7 @@ from tclap.config import Configuration, config_hash
 from tclap.orchestrate.session import check_dataset, claimed, conclude, show, start, stopping_cleanly
 from tclap.orchestrate.waves import Progress, run_wave
 from tclap.plan import Plan, describe, make_plan, results
-from tclap.report.tables import result_frame, untrained_warning, write_tables
+from tclap.report.tables import result_frame, untrained_warning, write_rows, write_tables
 from tclap.storage import stop_requested
 from tclap.sweep_settings import SweepSettings
 
@@ -43,11 +43,12 @@ def run_sweep(settings: SweepSettings, configurations: Sequence[Configuration], 
         done = results(plan, folder)
         frame = result_frame(plan.trials(), done)
         warning = untrained_warning(settings.weights)
-        files = write_tables(frame, folder / table, warning) if len(frame) else []
-        if files:
+        files = []
+        if len(frame):
+            files = [*write_tables(frame, folder / table, warning), write_rows(frame, table, (), folder)]
             show(files[1])
         missing = [(c, s) for wave in plan.waves for c in wave for s in plan.seeds if (config_hash(c), s) not in done]
-        return conclude(settings, files, missing)
+        return conclude(settings, data, dataset_digest, files, missing)
 
 
 def _progress(plan: Plan, settings: SweepSettings) -> Progress:

@@ -58,10 +58,19 @@ def connect(uri: str, storage: Path) -> tuple[MlflowClient, str]:
         return client, client.get_experiment_by_name(EXPERIMENT).experiment_id
 
 
-def sweep_run(client: MlflowClient, experiment_id: str, name: str, parameters: Mapping[str, object]) -> str:
-    """Run id of the sweep's parent run."""
-    tags = {"sweep": name, "kind": KIND_SWEEP}
-    return _get_or_create(client, experiment_id, tags, {"mlflow.runName": name, **_provenance()}, parameters)
+def sweep_run(
+    client: MlflowClient,
+    experiment_id: str,
+    name: str,
+    parameters: Mapping[str, object],
+    data: Path,
+    dataset_digest: str,
+) -> str:
+    """Run id of the sweep's parent run; `data` is where the dataset was the last time."""
+    identity = {"sweep": name, "kind": KIND_SWEEP}
+    dataset = {"data": str(data.resolve()), "dataset_digest": dataset_digest}
+    tags = {"mlflow.runName": name, **dataset, **_provenance()}
+    return _get_or_create(client, experiment_id, identity, tags, parameters)
 
 
 def child_run(
@@ -169,15 +178,15 @@ def fail(client: MlflowClient, run_id: str, trace: str) -> None:
     client.set_terminated(run_id, "FAILED")
 
 
-def score_metrics(scores: Mapping[str, Score]) -> dict[str, float]:
+def score_metrics(scores: Mapping[str, Score], prefix: str = "zste") -> dict[str, float]:
     """zste/3A and so on, with zste_low/, zste_high/ (95% interval), zste_n/ and zste_chance/ beside it."""
-    values = {f"zste/{name}": value for name, value in summary(dict(scores)).items()}
+    values = {f"{prefix}/{name}": value for name, value in summary(dict(scores)).items()}
     for name, score in scores.items():
-        values[f"zste/{name}"] = score.value
-        values[f"zste_low/{name}"] = score.low
-        values[f"zste_high/{name}"] = score.high
-        values[f"zste_n/{name}"] = score.n
-        values[f"zste_chance/{name}"] = score.chance
+        values[f"{prefix}/{name}"] = score.value
+        values[f"{prefix}_low/{name}"] = score.low
+        values[f"{prefix}_high/{name}"] = score.high
+        values[f"{prefix}_n/{name}"] = score.n
+        values[f"{prefix}_chance/{name}"] = score.chance
     return values
 
 

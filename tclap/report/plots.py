@@ -16,7 +16,8 @@ def table_picture(frame: pd.DataFrame, keys: Sequence[str], columns: Sequence[st
     means = frame.groupby(list(keys), sort=False)[list(columns)].mean()
     names = [
         f"{stage}   α_st {st:g}  α_ct {ct:g}  α_so {so:g}  α_co {co:g}   batch {batch}"
-        for stage, st, ct, so, co, _, batch in means.index
+        + "".join(f"   lr {rate:g}" for rate in lr)
+        for stage, st, ct, so, co, _, batch, *lr in means.index
     ]
     figure, axes = plt.subplots(figsize=(4 + 0.62 * len(columns), 1 + 0.38 * len(names)), layout="constrained")
     axes.imshow(means.to_numpy(), cmap="viridis", vmin=0, vmax=100, aspect="auto")

@@ -9,6 +9,8 @@ from mlflow import MlflowClient
 from safetensors.torch import load_file
 
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
+from tclap.orchestrate.records import read_sweep
+from tclap.report.tables import write_tables
 from tests.integration.conftest import TINY, run, run_rows
 
 COLUMNS_OF_CSV = [
@@ -67,7 +69,14 @@ def test_every_configuration_and_seed_has_one_finished_run_with_all_metrics(fini
         names = {a.path for a in client.list_artifacts(run_.info.run_id, "checkpoint")}
         assert names == {"checkpoint/model.safetensors", "checkpoint/config.json"}
     artifacts = {a.path for a in client.list_artifacts(parents[0].info.run_id)}
-    assert artifacts == {"table4.csv", "table4.md", "table4.html", "table4.png"}
+    assert artifacts == {"table4.csv", "table4.md", "table4.html", "table4.png", "rows.json"}
+
+
+def test_mlflow_alone_gives_the_same_table(finished, runs, tmp_path):
+    client, found = runs
+    sweep = read_sweep(client, found[0].info.experiment_id, "table4")
+    for rebuilt in write_tables(sweep.frame(), tmp_path / sweep.table):
+        assert rebuilt.read_bytes() == (finished[0] / "table4" / rebuilt.name).read_bytes(), rebuilt.name
 
 
 def test_stage_a_is_trained_once_for_each_seed_and_shared(runs):

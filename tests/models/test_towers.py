@@ -180,8 +180,8 @@ def test_cached_and_raw_steps_have_the_same_loss_and_gradients(
     gradients = {n: p.grad.clone() for n, p in parameters.items() if p.grad is not None}
     model.module().zero_grad()
     # The raw way goes through the package's own forward pass, with its gradient switched on from the audio.
-    clap, ids = model.clap, [model._tokeniser.encode(c) for c in captions]
-    padded = torch.full((6, max(map(len, ids))), model._tokeniser.pad_id)
+    clap, ids = model.clap, [model.tokeniser.encode(c) for c in captions]
+    padded = torch.full((6, max(map(len, ids))), model.tokeniser.pad_id)
     mask = torch.zeros_like(padded)
     for row, i in enumerate(ids):
         padded[row, : len(i)], mask[row, : len(i)] = torch.tensor(i), 1

@@ -1,0 +1,72 @@
+"""`tclap score` and `tclap export`: what a trained model is for."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, Field
+from pydantic_settings import CliPositionalArg
+from rich.table import Table
+
+from tclap.command_line import console
+from tclap.errors import InputError
+from tclap.evaluation.similarity import similarities
+from tclap.models.base import ContrastiveModel
+from tclap.training import checkpoint
+
+AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus")
+
+
+class TrainedModel(BaseModel):
+    """A trained model by its place."""
+
+    model: CliPositionalArg[str] = Field(description="a checkpoint folder, or models:/tclap@champion")
+    storage: Path = Field(Path("runs"), description="where models:/... is looked up; MLFLOW_TRACKING_URI beats it")
+
+    def load(self) -> ContrastiveModel:
+        """Raises InputError where it is neither a checkpoint nor a registered model."""
+        if not self.model.startswith("models:/"):
+            return checkpoint.load(Path(self.model))
+        # MLflow takes seconds to import.
+        from tclap.orchestrate.champion import fetch
+        from tclap.orchestrate.records import open_store
+
+        with tempfile.TemporaryDirectory() as scratch:
+            return checkpoint.load(fetch(self.model, open_store(self.storage)[2], Path(scratch)))
+
+
+class Score(TrainedModel):
+    """Print the similarities of sounds and texts: arguments that are files are sounds, the others texts."""
+
+    inputs: CliPositionalArg[list[str]] = Field(description='a.wav b.wav "dog before cat" ...')
+
+    def cli_cmd(self) -> None:
+        audio = [given for given in self.inputs if Path(given).is_file()]
+        texts = [given for given in self.inputs if given not in audio]
+        lost = [text for text in texts if text.lower().endswith(AUDIO_ENDINGS)]
+        if lost:
+            raise InputError(f"no such file: {', '.join(lost)}")
+        if not audio or not texts:
+            missing = "an audio file" if not audio else "a text"
+            raise InputError(f'{missing} is missing: tclap score {self.model} a.wav b.wav "dog before cat"')
+        model = self.load()
+        model.module().to("cuda" if torch.cuda.is_available() else "cpu")
+        cosines = similarities(model, audio, texts)
+        table = Table("cosine", *texts)
+        for path, row in cosines.iterrows():
+            table.add_row(str(path), *(f"{value:.3f}" for value in row))
+        console.print(table)
+
+
+class Export(TrainedModel):
+    """Write a post-trained msclap or laion model into an empty folder as its own package reads it."""
+
+    out: CliPositionalArg[Path]
+
+    def cli_cmd(self) -> None:
+        from tclap.models.export import export  # transformers takes seconds to import
+
+        line = export(self.load(), self.out)
+        console.print(f"wrote {self.out}; to load it: {line}", markup=False)

@@ -1,0 +1,41 @@
+"""The registered model, as MLflow loads it: this file is its code (models-from-code), a checkpoint its artifact.
+
+    champion = mlflow.pyfunc.load_model("models:/tclap@champion")
+    champion.predict({"audio": ["a.wav", "b.wav"], "text": ["dog before cat"]})
+
+gives a DataFrame of cosines: a row for each audio path, a column for each text. The two lists may differ in length.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mlflow.models
+import pandas as pd
+import torch
+from mlflow.pyfunc import PythonModel, PythonModelContext
+
+from tclap.errors import InputError
+from tclap.evaluation.similarity import similarities
+from tclap.training import checkpoint
+
+
+class Champion(PythonModel):
+    """A checkpoint that answers with similarities."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        self._model = checkpoint.load(Path(context.artifacts["checkpoint"]))
+        self._model.module().to("cuda" if torch.cuda.is_available() else "cpu")
+
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """`model_input`: one row, whose `audio` and `text` are lists. Raises InputError for more rows."""
+        if len(model_input) != 1:
+            raise InputError(f'the input has {len(model_input)} rows; it takes one: {{"audio": [...], "text": [...]}}')
+        question = model_input.iloc[0]
+        return similarities(self._model, list(question["audio"]), list(question["text"]))
+
+
+mlflow.models.set_model(Champion())

@@ -1,0 +1,182 @@
+"""Choosing among a sweep's configurations: the ranking, its guards, the Pareto front and paired comparisons.
+
+All start from the long frame of `tclap.report.tables` (a row for each configuration and seed), take metrics by their
+MLflow names ("zste/temporal", "retrieval/clotho/t2a_r1") and hold that higher is better.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from tclap.errors import InputError
+from tclap.evaluation.statistics import t_half_width
+from tclap.report.tables import html_page, markdown, setting_columns
+from tclap.storage import write_atomically
+
+SIGNS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+GUARD = re.compile(r"\s*([^<>=\s]+)\s*(>=|<=|>|<)\s*([+-]?\d+(?:\.\d+)?)\s*")
+INTERVAL = " ±"  # follows a metric's name: half of the mean's 95% t-interval
+NOTE = (
+    "Percent on the evaluation folds: mean over seeds ± half of its 95% t-interval where there are several seeds. "
+    "front: no other configuration is at least as good in {objectives} and better in one of them."
+)
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What the winner's mean must keep, such as zste/1>=70."""
+
+    metric: str
+    sign: str
+    bound: float
+
+    def __str__(self) -> str:
+        return f"{self.metric}{self.sign}{self.bound:g}"
+
+
+def parse_guard(text: str) -> Guard:
+    """ "zste/1>=70" -> Guard. Raises InputError for anything but METRIC, one of >= <= > <, and a number."""
+    match = GUARD.fullmatch(text)
+    if match is None:
+        raise InputError(f"guard {text!r}: write METRIC>=NUMBER (or <=, >, <), such as zste/1>=70")
+    return Guard(match[1], match[2], float(match[3]))
+
+
+def column_of(frame: pd.DataFrame, metric: str) -> str:
+    """The column of a long frame that holds `metric`. Raises InputError listing the metrics there are."""
+    columns = frame.columns.difference([*setting_columns(frame), "seed", "config_hash"], sort=False)
+    known = {c if c.startswith("retrieval/") else f"zste/{c}": c for c in columns}
+    if metric not in known:
+        raise InputError(f"unknown metric {metric!r}; this sweep has {', '.join(known)}")
+    return str(known[metric])
+
+
+def rank(
+    frame: pd.DataFrame, metric: str, guards: Sequence[Guard] = (), objectives: Sequence[str] = ()
+) -> pd.DataFrame:
+    """A row for each configuration, best first; those that cannot win stand below, with the reason in `excluded`.
+
+    Columns: the settings, `seeds` (how many), each metric's mean and, as "<metric> ±", half of its interval, `front`
+    (on the Pareto front of `objectives`), `excluded` and `config_hash`. A configuration cannot win where a guard does
+    not hold for its mean, or where it lacks seeds that others have: a mean of one lucky seed is not comparable.
+    Equals keep the order of `frame`. Raises InputError for an unknown metric.
+    """
+    metrics = list(dict.fromkeys([metric, *objectives, *(guard.metric for guard in guards)]))
+    columns = {name: column_of(frame, name) for name in metrics}
+    settings = setting_columns(frame)
+    most = int(frame.groupby("config_hash")["seed"].nunique().max())
+    rows = []
+    for name, seeds in frame.groupby("config_hash", sort=False):
+        row = {**seeds.iloc[0][settings].to_dict(), "seeds": len(seeds)}
+        for shown, column in columns.items():
+            row[shown] = float(seeds[column].mean(skipna=False))
+            row[shown + INTERVAL] = t_half_width(seeds[column].to_numpy())
+        broken = [guard for guard in guards if not SIGNS[guard.sign](row[guard.metric], guard.bound)]
+        reasons = [f"{guard} does not hold" for guard in broken]
+        reasons += [f"{len(seeds)} of {most} seeds"] * (len(seeds) < most)
+        reasons += [f"no {metric}"] * bool(np.isnan(row[metric]))
+        rows.append({**row, "excluded": "; ".join(reasons), "config_hash": name})
+    ranked = pd.DataFrame(rows)
+    front = pareto_front(ranked[list(objectives or [metric])].to_numpy())
+    ranked.insert(ranked.columns.get_loc("excluded"), "front", front)  # type: ignore[arg-type]
+    out = (ranked["excluded"] != "").rename("out")
+    order = pd.concat([out, -ranked[metric]], axis=1).sort_values(["out", metric], kind="stable").index
+    ranked = ranked.loc[order].reset_index(drop=True)
+    return ranked.set_index(pd.RangeIndex(1, len(ranked) + 1, name="rank"))
+
+
+def winner(ranked: pd.DataFrame) -> pd.Series:
+    """The first row of a ranking. Raises InputError where every configuration is excluded."""
+    first = ranked.iloc[0]
+    if first["excluded"]:
+        raise InputError(f"no configuration can win; for the first of the ranking, {first['excluded']}")
+    return first
+
+
+def pareto_front(values: np.ndarray) -> np.ndarray:
+    """[n] bool: rows of values [n, objectives] that no other row dominates; NaN is never on the front."""
+    at_least = (values[None] >= values[:, None]).all(axis=2)  # [n, n] row j is at least as good as row i
+    better = (values[None] > values[:, None]).any(axis=2)
+    front: np.ndarray = ~(at_least & better).any(axis=1) & ~np.isnan(values).any(axis=1)
+    return front
+
+
+def paired_comparisons(frame: pd.DataFrame, metric: str, best: str) -> pd.DataFrame:
+    """The configuration `best` (its hash) against each other one over the seeds they share, in the order of `frame`.
+
+    Columns: the settings, `seeds`, `difference` (best less other, mean over seeds), `low` and `high` (its 95%
+    interval), `p` (two-sided paired t-test, not adjusted for how many are compared) and `config_hash`. One shared seed
+    has no interval, and differences that do not vary have no test: NaN.
+    """
+    column = column_of(frame, metric)
+    settings = setting_columns(frame)
+    own = frame[frame["config_hash"] == best].set_index("seed")[column]
+    rows = []
+    for name, others in frame[frame["config_hash"] != best].groupby("config_hash", sort=False):
+        pairs = pd.concat([own, others.set_index("seed")[column]], axis=1, join="inner", keys=["own", "other"]).dropna()
+        difference = (pairs["own"] - pairs["other"]).to_numpy()
+        low = high = p = np.nan
+        if len(difference) > 1 and np.ptp(difference) > 0:
+            test = stats.ttest_rel(pairs["own"], pairs["other"])
+            low, high = test.confidence_interval(0.95)
+            p = test.pvalue
+        mean = difference.mean() if len(difference) else np.nan
+        row = {**others.iloc[0][settings].to_dict(), "seeds": len(pairs), "difference": mean}
+        rows.append({**row, "low": low, "high": high, "p": p, "config_hash": name})
+    return pd.DataFrame(rows, columns=[*settings, "seeds", "difference", "low", "high", "p", "config_hash"])
+
+
+def ranking_cells(ranked: pd.DataFrame) -> pd.DataFrame:
+    """A ranking as text: each metric with its interval in one cell; `excluded` only where it says something."""
+    shown = ranked.reset_index()
+    for name in [c.removesuffix(INTERVAL) for c in map(str, ranked) if c.endswith(INTERVAL)]:
+        pairs = zip(shown[name], shown[name + INTERVAL], strict=True)
+        shown[name] = [_cell(mean) + ("" if np.isnan(half) else f"{INTERVAL} {half:.1f}") for mean, half in pairs]
+        shown = shown.drop(columns=name + INTERVAL)
+    shown["front"] = np.where(shown["front"], "front", "")
+    if not shown["excluded"].any():
+        shown = shown.drop(columns="excluded")
+    return _plain(shown)
+
+
+def paired_cells(paired: pd.DataFrame) -> pd.DataFrame:
+    """Paired comparisons as text, with n/a for what one seed cannot tell."""
+    shown = paired.drop(columns=["low", "high"])
+    bounds = zip(paired["low"], paired["high"], strict=True)
+    interval = ["n/a" if np.isnan(low) else f"{low:+.1f} to {high:+.1f}" for low, high in bounds]
+    shown.insert(shown.columns.get_loc("p"), "95% interval", interval)  # type: ignore[arg-type]
+    shown["difference"] = ["n/a" if np.isnan(d) else f"{d:+.1f}" for d in paired["difference"]]
+    shown["p"] = ["n/a" if np.isnan(p) else f"{p:.3g}" for p in paired["p"]]
+    return _plain(shown)
+
+
+def write_leaderboard(
+    frame: pd.DataFrame, objectives: Sequence[str], stem: Path, guards: Sequence[Guard] = ()
+) -> list[Path]:
+    """Write the ranking by the first objective as `stem`.csv, .md and .html; returns their paths in that order."""
+    ranked = rank(frame, objectives[0], guards, objectives)
+    shown = ranking_cells(ranked)
+    note = NOTE.format(objectives=" and ".join(objectives))
+    paths = [stem.with_suffix(suffix) for suffix in (".csv", ".md", ".html")]
+    write_atomically(paths[0], ranked.to_csv(lineterminator="\n"))
+    write_atomically(paths[1], markdown(shown, note))
+    write_atomically(paths[2], html_page(stem.name, shown, note))
+    return paths
+
+
+def _cell(value: float) -> str:
+    return "n/a" if np.isnan(value) else f"{value:.1f}"
+
+
+def _plain(shown: pd.DataFrame) -> pd.DataFrame:
+    """Every cell as text; numbers without trailing zeros."""
+    numbers = shown.select_dtypes("number").columns
+    return shown.assign(**{name: [f"{value:g}" for value in shown[name]] for name in numbers}).astype(str)
