@@ -1,5 +1,6 @@
 """What goes wrong at the start is told in one line, which is the last."""
 
+import json
 import socket
 
 import pytest
@@ -54,3 +55,16 @@ def test_taken_port(start, name):
         port = taken.getsockname()[1]
         line = start(**{name: str(port)})
     assert line == f"error: 127.0.0.1:{port} is taken: choose another {name} (docker/.env.example)"
+
+
+def test_gpu_file_reserves_gpus_for_the_workers_only():
+    cluster = Cluster("tclap-test-gpu")
+    shown = cluster.compose("-f", str(DOCKER / "compose.gpu.yaml"), "config", "--format", "json").stdout
+    services = json.loads(shown)["services"]
+    reserved = {
+        name for name, service in services.items() if "reservations" in service.get("deploy", {}).get("resources", {})
+    }
+    assert reserved == {"ray-worker"}
+    (device,) = services["ray-worker"]["deploy"]["resources"]["reservations"]["devices"]
+    assert device["capabilities"] == ["gpu"]
+    assert services["ray-head"]["environment"]["TCLAP_USE_GPU"] == "true"
