@@ -16,6 +16,7 @@ fail() { # print the one line that says what is wrong
 docker info >/dev/null 2>&1 || fail "no Docker engine answers (docker info): start it, or set DOCKER_HOST"
 
 log=$(mktemp)
+started=$(date -u +%FT%TZ)
 trap 'rm -f "$log"' EXIT
 if ! "${compose[@]}" up --detach --build --wait --wait-timeout 180 "$@" 2>&1 | tee "$log"; then
   taken=$(grep -E 'port is already allocated|address already in use' "$log" | head -1)
@@ -26,7 +27,7 @@ if ! "${compose[@]}" up --detach --build --wait --wait-timeout 180 "$@" 2>&1 | t
   fi
   missing=$(sed -n 's/.*bind source path does not exist: //p' "$log" | head -1)
   [[ -z $missing ]] || fail "TCLAP_DATA=$missing is not a folder on this machine"
-  reason=$("${compose[@]}" logs --no-log-prefix --no-color 2>/dev/null | grep '^error: ' | tail -1)
+  reason=$("${compose[@]}" logs --no-log-prefix --no-color --since "$started" 2>/dev/null | grep '^error: ' | tail -1)
   fail "${reason:-the cluster did not become healthy in 3 minutes: ${compose[*]} -f docker/compose.yaml logs}"
 fi
 
