@@ -2,7 +2,7 @@
 # make up: build what has changed, start, wait until every service is healthy, and say where it is and how to log in.
 # Arguments go to `docker compose up`: docker/up.sh --scale ray-worker=2
 set -uo pipefail
-[[ -z ${TCLAP_DATA:-} ]] || TCLAP_DATA=$(realpath --canonicalize-missing "$TCLAP_DATA") # compose reads it from docker/
+[[ -z ${TCLAP_DATA:-} || $TCLAP_DATA == /* ]] || TCLAP_DATA=$PWD/$TCLAP_DATA # compose would read it from docker/
 cd "$(dirname "$0")" || exit
 if docker compose version >/dev/null 2>&1; then compose=(docker compose); else compose=(docker-compose); fi
 GIT_COMMIT=${GIT_COMMIT:-$(git rev-parse HEAD 2>/dev/null)}
@@ -27,7 +27,7 @@ if ! "${compose[@]}" up --detach --build --wait --wait-timeout 180 "$@" 2>&1 | t
   fi
   missing=$(sed -n 's/.*bind source path does not exist: //p' "$log" | head -1)
   [[ -z $missing ]] || fail "TCLAP_DATA=$missing is not a folder on this machine"
-  reason=$("${compose[@]}" logs --no-log-prefix --no-color --since "$started" 2>/dev/null | grep '^error: ' | tail -1)
+  reason=$("${compose[@]}" logs --no-log-prefix --no-color --since "$started" 2>/dev/null | sed -n 's/^error: //p' | tail -1)
   fail "${reason:-the cluster did not become healthy in 3 minutes: ${compose[*]} -f docker/compose.yaml logs}"
 fi
 
