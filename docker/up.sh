@@ -23,11 +23,13 @@ if ! "${compose[@]}" up --detach --build --wait --wait-timeout 180 "$@" 2>&1 | t
   if [[ -n $taken ]]; then
     variable=CLUSTER_MLFLOW_PORT
     [[ $taken != *ray-head* ]] || variable=CLUSTER_DASHBOARD_PORT
-    fail "$(grep -oE '127\.0\.0\.1:[0-9]+' <<<"$taken" | head -1) is taken: choose another $variable (docker/.env.example)"
+    at=$(grep -oE '127\.0\.0\.1:[0-9]+' <<<"$taken" | head -1)
+    fail "$at is taken: choose another $variable (docker/.env.example)"
   fi
   missing=$(sed -n 's/.*bind source path does not exist: //p' "$log" | head -1)
   [[ -z $missing ]] || fail "TCLAP_DATA=$missing is not a folder on this machine"
-  reason=$("${compose[@]}" logs --no-log-prefix --no-color --since "$started" 2>/dev/null | sed -n 's/^error: //p' | tail -1)
+  told=$("${compose[@]}" logs --no-log-prefix --no-color --since "$started" 2>/dev/null)
+  reason=$(sed -n 's/^error: //p' <<<"$told" | tail -1)
   fail "${reason:-the cluster did not become healthy in 3 minutes: ${compose[*]} -f docker/compose.yaml logs}"
 fi
 
