@@ -26,7 +26,7 @@ if ! "${compose[@]}" up --detach --build --wait --wait-timeout 180 "$@" 2>&1 | t
     at=$(grep -oE '127\.0\.0\.1:[0-9]+' <<<"$taken" | head -1)
     fail "$at is taken: choose another $variable (docker/.env.example)"
   fi
-  missing=$(sed -n 's/.*bind source path does not exist: //p' "$log" | head -1)
+  missing=$(sed -n 's/.*bind source path does not exist: *//p' "$log" | head -1 | sed 's/[[:space:]]*$//')
   [[ -z $missing ]] || fail "TCLAP_DATA=$missing is not a folder on this machine"
   told=$("${compose[@]}" logs --no-log-prefix --no-color --since "$started" 2>/dev/null)
   reason=$(sed -n 's/^error: //p' <<<"$told" | tail -1)
