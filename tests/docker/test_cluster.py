@@ -88,9 +88,9 @@ def test_no_process_is_root_and_no_secret_is_seen(cluster, login, token):
     assert len(secrets) == 4
     assert min(map(len, secrets)) >= 32
     for name in cluster.containers():
-        processes = cluster.run("docker", "top", name, "-eo", "uid,args").stdout.splitlines()[1:]
+        processes = cluster.run("docker", "top", name, "-eo", "pid,uid,args").stdout.splitlines()[1:]
         assert processes
-        assert "0" not in [line.split()[0] for line in processes], name
+        assert "0" not in [line.split()[1] for line in processes], name
         given = cluster.run("docker", "inspect", name).stdout
         assert not [s for s in secrets if s in given or any(s in line for line in processes)], name
     for image in ("tclap:test", "tclap-postgres:test"):
