@@ -6,7 +6,7 @@ DATA ?= ../shared/data/esc50
 COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) -f docker/compose.yaml
 SUBMIT ?= python sweeps/table4.py
 
-.PHONY: sweep sweep-esc50 test test-slow test-docker lint format bench up down submit clean
+.PHONY: sweep sweep-esc50 test test-slow test-browser test-docker chaos lint format bench up down submit clean
 
 sweep: .venv/installed  ## the main job: Table IV on the embedded synthetic dataset
 	$(BIN)/python sweeps/table4.py
@@ -15,11 +15,19 @@ sweep-esc50: .venv/installed  ## the same on real sound
 	$(BIN)/python sweeps/table4.py --name esc50 --data $(DATA) --train-folds 1,2 --eval-folds 3 --test-folds 4 \
 	  --takes 6 --eval-takes 1 --batch-sizes 64 --base-steps 800 --steps-a 300 --steps-b 300
 
+# Unit tests on two processes; a file stays on one, for what its tests share. Ray wants the cores for itself.
 test: .venv/installed
-	$(BIN)/python -m pytest -m "not slow and not docker"
+	$(BIN)/python -m pytest -m "not slow and not integration and not docker" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m "integration and not slow and not chaos and not browser"
+
+chaos: .venv/installed  ## kill -9 of each part at each moment, then 100 times at random: an hour
+	$(BIN)/python -m pytest -m chaos -s
 
 test-slow: .venv/installed  ## what needs minutes or gigabytes: full-size models
 	$(BIN)/python -m pytest -m slow
+
+test-browser: .venv/installed  ## MLflow's page in headless Chromium (Debian's chromium and chromium-driver)
+	$(BIN)/python -m pytest -m browser
 
 test-docker: .venv/installed  ## the compose cluster, built, started and killed for real (20 minutes; needs an engine)
 	@docker info >/dev/null 2>&1 || { echo "no Docker engine answers (docker info): nothing was tested"; exit 1; }

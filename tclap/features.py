@@ -31,6 +31,7 @@ from tclap.config import canonical_hash
 from tclap.data.compose import COMPOSITION, Composites, EventBank, load_events, render
 from tclap.data.esc50 import Dataset
 from tclap.errors import InputError
+from tclap.mirror import fetch, publish
 from tclap.models.base import ContrastiveModel
 
 CHUNK = 256  # windows computed, and kept by an interrupted extraction, at once
@@ -136,6 +137,7 @@ def finish_extraction(extraction: Extraction) -> None:
         filled.mkdir()
         (extraction.folder / "audio.npy").rename(filled / "audio.npy")
         filled.rename(extraction.place)
+    publish(extraction.place)
     shutil.rmtree(extraction.folder)
 
 
@@ -155,9 +157,9 @@ def audio_features(
     Raises InputError naming every clip that cannot be decoded.
     """
     extraction = audio_extraction(model, dataset, dataset_digest, composites, cache)
-    if not extraction.place.exists():
+    if not fetch(extraction.place):
         with locked(extraction.place):
-            if not extraction.place.exists():
+            if not fetch(extraction.place):
                 start_extraction(extraction, model, dataset)
                 for chunk in extraction.pending():
                     compute_chunk(extraction, model, chunk)
@@ -192,13 +194,14 @@ def locked(place: Path) -> Iterator[None]:
 def _once(cache: Path, key: str, write: Callable[[Path], None]) -> Path:
     """The folder `cache/features/<key>`, filled by `write` unless it is there already."""
     place = cache / "features" / key
-    if place.exists():
+    if fetch(place):
         return place
     with locked(place):
-        if not place.exists():
+        if not fetch(place):
             with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{key}-") as scratch:
                 filled = Path(scratch) / key
                 filled.mkdir()
                 write(filled)
                 filled.rename(place)
+            publish(place)
     return place

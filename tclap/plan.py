@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from tclap.config import Configuration, config_hash
-from tclap.storage import Result, read_result, seed_folder
+from tclap.storage import Place, Result, read_result, seed_folder
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ def make_plan(configurations: Iterable[Configuration], seeds: Sequence[int]) -> 
     return Plan(tuple(wave for wave in (first, tuple(paired)) if wave), tuple(seeds))
 
 
-def results(plan: Plan, sweep: Path) -> dict[tuple[str, int], Result]:
+def results(plan: Plan, sweep: Place) -> dict[tuple[str, int], Result]:
     """(config_hash, seed) -> result of everything in `plan` that is done under the folder `sweep`."""
     found = {}
     for configuration in (c for wave in plan.waves for c in wave):
@@ -66,7 +65,7 @@ def steps(configuration: Configuration) -> int:
     return settings.steps
 
 
-def describe(plan: Plan, sweep: Path) -> str:
+def describe(plan: Plan, sweep: Place) -> str:
     """The plan as text: waves, shared stages, what is done, and an estimate from what has been timed."""
     done = results(plan, sweep)
     users = Counter(config_hash(c.stage_a_configuration()) for c in plan.trials() if c.stages == "AB")

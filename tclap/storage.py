@@ -1,4 +1,7 @@
-"""Where everything of a sweep lives below its storage folder, and what of it is done (design 7.4).
+"""Where everything of a sweep lives below its storage, and what of it is done (design 7.4).
+
+STORAGE is a folder that every node sees, or an s3:// URL; then there is no MLflow store in it, and of `cache/` and
+`data/` it holds copies for the caches on the nodes' own disks (`mirror.py`).
 
 STORAGE/
     mlflow.db, mlartifacts/      the default MLflow store
@@ -14,14 +17,65 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from upath import UPath
+
 from tclap.config import Configuration, config_hash
 from tclap.errors import InputError
 from tclap.evaluation.statistics import Score
+
+Place = Path | UPath  # a UPath of a local folder is a Path, too
+
+
+def at(text: str) -> UPath:
+    """The place that a path or a URL names."""
+    # Other nodes write there, so a listing must not be remembered.
+    return UPath(text, use_listings_cache=False) if "://" in text else UPath(text)
+
+
+def is_local(place: Place) -> bool:
+    return isinstance(place, Path)
+
+
+def local_folder(storage: Place) -> Path:
+    """`storage` itself. Raises InputError where it is a URL, for what works on a folder of this machine alone."""
+    if isinstance(storage, Path):
+        return storage
+    raise InputError(f"--storage {storage}: this needs a folder; URLs are for sweeps")
+
+
+@contextmanager
+def staged(place: Place) -> Iterator[Path]:
+    """A local folder to write into: `place` itself, or one whose files are uploaded to it when the block ends."""
+    if isinstance(place, Path):
+        place.mkdir(parents=True, exist_ok=True)
+        yield place
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        yield Path(scratch)
+        for file in sorted(path for path in Path(scratch).rglob("*") if path.is_file()):
+            target = place.joinpath(*file.relative_to(scratch).parts)
+            target.fs.put_file(str(file), target.path)
+
+
+@contextmanager
+def fetched(place: Place) -> Iterator[Path]:
+    """A local folder with the files of the folder `place`: itself, or a copy that lasts as long as the block."""
+    if isinstance(place, Path):
+        yield place
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        for file in place.iterdir():
+            with file.open("rb") as source, (Path(scratch) / file.name).open("wb") as target:
+                shutil.copyfileobj(source, target)
+        yield Path(scratch)
 
 
 @dataclass(frozen=True)
@@ -42,25 +96,25 @@ def cache_folder(storage: Path) -> Path:
     return storage / "cache"
 
 
-def trial_folder(sweep: Path, name: str) -> Path:
+def trial_folder(sweep: Place, name: str) -> Place:
     """Folder of the configuration with `name` as its config_hash."""
     return sweep / "trials" / name
 
 
-def seed_folder(sweep: Path, configuration: Configuration, seed: int) -> Path:
+def seed_folder(sweep: Place, configuration: Configuration, seed: int) -> Place:
     return trial_folder(sweep, config_hash(configuration)) / f"seed-{seed}"
 
 
-def checkpoint_folder(sweep: Path, configuration: Configuration, seed: int) -> Path:
+def checkpoint_folder(sweep: Place, configuration: Configuration, seed: int) -> Place:
     return seed_folder(sweep, configuration, seed) / "checkpoint"
 
 
-def write_result(folder: Path, result: Result) -> None:
+def write_result(folder: Place, result: Result) -> None:
     """Mark a seed as done. Written last and atomically: where it exists, the checkpoint is whole."""
     write_atomically(folder / "result.json", json.dumps(asdict(result), indent=1))
 
 
-def read_result(folder: Path) -> Result | None:
+def read_result(folder: Place) -> Result | None:
     """The result of a seed, or None where it is not done."""
     path = folder / "result.json"
     if not path.exists():
@@ -77,15 +131,18 @@ def _scores(raw: dict[str, dict[str, float]]) -> dict[str, Score]:
     return {name: Score(**score) for name, score in raw.items()}  # type: ignore[arg-type]
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Place, text: str) -> None:
     """Write `text` so that a reader, or a kill, never meets half of it."""
+    if not isinstance(path, Path):
+        path.write_text(text)  # one PUT
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}-", delete=False) as scratch:
         scratch.write(text)
     os.replace(scratch.name, path)
 
 
-def claim_name(sweep: Path, identity: dict[str, Any]) -> None:
+def claim_name(sweep: Place, identity: dict[str, Any]) -> None:
     """Bind a sweep's folder to what it is about. Raises InputError where the name stands for something else."""
     path = sweep / "sweep.json"
     if not path.exists():
@@ -102,20 +159,39 @@ def claim_name(sweep: Path, identity: dict[str, Any]) -> None:
         raise InputError(f"the name {sweep.name} stands for another sweep in {sweep.parent}: {'; '.join(changes)}")
 
 
-def stop_file(sweep: Path) -> Path:
+def stop_file(sweep: Place) -> Place:
     """Where it exists, the sweep's trials checkpoint and end: its driver was interrupted."""
     return sweep / "stop"
 
 
-def stop_requested(sweep: Path) -> bool:
+def stop_requested(sweep: Place) -> bool:
     return stop_file(sweep).exists()
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Place) -> None:
     """Make `folder`; raise InputError, naming it, where nothing can be written there."""
+    if not isinstance(folder, Path):
+        _check_object_store(folder)
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise InputError(f"storage folder {folder} cannot be written to: {error.strerror}") from error
+
+
+def _check_object_store(folder: UPath) -> None:
+    import botocore.exceptions  # slow, and for nothing without a URL
+
+    probe = folder / f".writable-{os.getpid()}"
+    try:
+        probe.write_text("")
+        probe.unlink()
+    except ImportError as error:
+        raise InputError(f"storage {folder}: {error}") from error
+    except (OSError, ValueError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        raise InputError(
+            f"storage {folder} cannot be written to: {error}; credentials and endpoint are AWS's own settings, "
+            "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL and so on"
+        ) from error

@@ -6,10 +6,11 @@ Each flag of a sweep may also be set as TCLAP_<FLAG> in the environment (a clust
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from upath import UPath
 
 from tclap.config import (
     Configuration,
@@ -21,6 +22,7 @@ from tclap.config import (
     StageASettings,
     Trainable,
 )
+from tclap.storage import at
 
 # Only what differs from the defaults, which suit mini. Stage lengths are ours: the paper does not print them.
 # 100 steps at 256 pairs are 10 epochs of the paper's 2450 pairs.
@@ -55,7 +57,9 @@ class TrainingFlags(BaseModel):
     steps_b: int = Field(150, ge=1, description="optimiser steps of stage B")
     base_steps: int = Field(100, ge=1, description="optimiser steps of mini's base")
     lr: float = Field(1e-3, gt=0, description="peak learning rate of both stages")
-    storage: Path = Field(Path("runs"), description="folder for results, features and the default MLflow store")
+    storage: Annotated[UPath, BeforeValidator(lambda text: at(str(text)))] = Field(
+        at("runs"), description="folder (of sweeps: or s3:// URL) for results, features and the default MLflow store"
+    )
 
     def data_settings(self) -> DataSettings:
         return DataSettings(**{name: getattr(self, name) for name in DataSettings.model_fields if hasattr(self, name)})
@@ -106,6 +110,9 @@ class SweepSettings(TrainingFlags, BaseSettings):
     batch_sizes: tuple[int, ...] = Field((40,), description="pairs in a batch over all workers, comma-separated")
     seeds: tuple[int, ...] = Field((0,), description="training seeds, comma-separated")
     match_steps: bool = Field(False, description="B-only gets A's steps as well, so that B and AB cost the same")
+    cache: Path = Field(
+        Path("~/.cache/tclap"), description="with an s3:// storage: each node's folder for features and base models"
+    )
     name: str = Field("table4", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="identity of the sweep")
     workers: int = Field(1, ge=1, description="Ray Train workers of each trial")
     use_gpu: bool = Field(False, description="train on GPUs")
@@ -158,10 +165,10 @@ class SweepSettings(TrainingFlags, BaseSettings):
 
     def identity(self) -> dict[str, Any]:
         """What a sweep's name stands for: every setting that changes its numbers, and none that does not."""
-        where = {"name", "data", "storage", "workers", "use_gpu", "gpus_per_worker", "concurrent_trials"}
+        where = {"name", "data", "storage", "cache", "workers", "use_gpu", "gpus_per_worker", "concurrent_trials"}
         how = {"chunk", "preset", "allow_missing", "mlflow_page", "dry_run"}
         return self.model_dump(mode="json", exclude=where | how, exclude_none=True)
 
     @property
-    def sweep_folder(self) -> Path:
+    def sweep_folder(self) -> UPath:
         return self.storage / self.name

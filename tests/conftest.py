@@ -1,5 +1,6 @@
 """A tiny synthetic dataset, and datasets that exist only as an index: no network, no GPU, no Ray."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from tclap.data import captions, esc50, synth
 from tclap.data.esc50 import Dataset
 from tclap.models.mini import Mini
+from tclap.storage import at
 
 torch.set_num_threads(1)
 
@@ -26,6 +28,23 @@ def dataset(root: Path) -> Dataset:
 @pytest.fixture(scope="session")
 def dataset_digest(dataset: Dataset) -> str:
     return esc50.digest(dataset)
+
+
+@pytest.fixture(scope="session")
+def bucket() -> Iterator[str]:
+    """URL of a bucket on an S3 server of this session, which the environment names meanwhile."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        for name, value in {"ACCESS_KEY_ID": "id", "SECRET_ACCESS_KEY": "key", "DEFAULT_REGION": "us-east-1"}.items():
+            patch.setenv(f"AWS_{name}", value)
+        at("s3://sweeps").fs.mkdir("sweeps")
+        yield "s3://sweeps"
+    server.stop()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from tclap.command_line import console
 from tclap.commands.scoring import print_scores
 from tclap.config import LossCoefficients, config_hash
 from tclap.data import esc50, synth
-from tclap.storage import cache_folder, check_writable, checkpoint_folder
+from tclap.storage import cache_folder, check_writable, checkpoint_folder, local_folder
 from tclap.sweep_settings import TrainingFlags
 from tclap.training import checkpoint
 from tclap.training.base import base_checkpoint
@@ -19,8 +19,9 @@ from tclap.training.run import Workspace, base_of, check, evaluate, open_workspa
 
 
 def _workspace(flags: TrainingFlags) -> Workspace:
-    check_writable(flags.storage)
-    return open_workspace(flags.data or synth.default_dataset(flags.storage), cache_folder(flags.storage))
+    storage = local_folder(flags.storage)
+    check_writable(storage)
+    return open_workspace(flags.data or synth.default_dataset(storage), cache_folder(storage))
 
 
 def _append_loss(losses: list[float]) -> Report:
@@ -82,7 +83,7 @@ class Train(TrainingFlags):
         for part in [*runs, configuration]:
             losses: list[float] = []
             model = train(workspace, part, self.seed, start, report=_append_loss(losses))
-            start = checkpoint_folder(self.storage / self.name, part, self.seed)
+            start = local_folder(checkpoint_folder(self.storage / self.name, part, self.seed))
             checkpoint.save(start, model, provenance(workspace, part, self.seed))
             name, stage = config_hash(part), part.stages[-1]
             console.print(f"stage {stage} of {name}: {len(losses)} steps, loss {losses[0]:.3f} -> {losses[-1]:.3f}")

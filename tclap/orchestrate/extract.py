@@ -25,20 +25,23 @@ from tclap.features import (
     start_extraction,
     text_features,
 )
+from tclap.orchestrate.trial import Sweep, workspace_of
 from tclap.training import checkpoint
-from tclap.training.run import base_of, open_workspace, shared_inputs
+from tclap.training.run import base_of, prepare, shared_inputs
 
 
-def prepare_shared(
-    data: str, cache: str, dataset_digest: str, configuration: Configuration, use_gpu: bool, console: Console
-) -> None:
+def prepare_shared(sweep: Sweep, configuration: Configuration, use_gpu: bool, console: Console) -> None:
     """Make the base model and every feature set that trials share, unless they are there already.
 
     Raises InputError where clips or weights cannot be used.
     """
     settings = configuration.model_dump_json()
     try:
-        base, extractions, sizes = ray.get(_start.remote(data, cache, dataset_digest, settings))
+        if sweep.origin is not None:
+            # Chunks are put together on a disk that all see; without one, a single node does it, and publishes.
+            ray.get(_prepare.options(num_gpus=int(use_gpu)).remote(sweep, settings))
+            return
+        base, extractions, sizes = ray.get(_start.remote(sweep, settings))
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, InputError):
             raise InputError(str(error.cause)) from error
@@ -71,16 +74,22 @@ def prepare_shared(
 
 
 @ray.remote(num_cpus=1, max_retries=3)
-def _start(data: str, cache: str, dataset_digest: str, settings: str) -> tuple[str, list[Extraction], list[int]]:
+def _prepare(sweep: Sweep, settings: str) -> None:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    prepare(workspace_of(sweep), Configuration.model_validate_json(settings), device)
+
+
+@ray.remote(num_cpus=1, max_retries=3)
+def _start(sweep: Sweep, settings: str) -> tuple[str, list[Extraction], list[int]]:
     """Base model, text features, and the audio sets laid out: (base checkpoint, extractions, sizes in bytes)."""
-    workspace = open_workspace(Path(data), Path(cache), dataset_digest)
+    workspace = workspace_of(sweep)
     configuration = Configuration.model_validate_json(settings)
     base = base_of(workspace, configuration)
     model = checkpoint.load(base)
     extractions, sizes = [], []
     for composites, captions in shared_inputs(workspace.dataset, configuration.data):
         text_features(model, captions, workspace.cache)
-        extraction = audio_extraction(model, workspace.dataset, dataset_digest, composites, workspace.cache)
+        extraction = audio_extraction(model, workspace.dataset, sweep.dataset_digest, composites, workspace.cache)
         if not extraction.place.exists():
             with locked(extraction.place):
                 if not extraction.place.exists():

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from tclap.orchestrate import tracking
-from tclap.storage import read_result, trial_folder
+from tclap.storage import Place, read_result, trial_folder
 
 
-def reconcile(client: MlflowClient, experiment_id: str, sweep: str, folder: Path) -> None:
+def reconcile(client: MlflowClient, experiment_id: str, sweep: str, folder: Place) -> None:
     """End what the dead left RUNNING in the sweep's child runs as KILLED; a retry sets it RUNNING again.
 
     Call it while no trial runs. Of two runs for one configuration and seed (MLflow answered a request after the

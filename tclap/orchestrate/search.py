@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from tclap.command_line import console
 from tclap.config import Configuration, config_hash
+from tclap.errors import InputError
 from tclap.orchestrate import study as studies
 from tclap.orchestrate import tracking
 from tclap.orchestrate.searcher import StudySearcher
@@ -22,7 +23,7 @@ from tclap.report.leaderboard import write_leaderboard
 from tclap.report.study_plots import write_study_plots
 from tclap.report.tables import result_frame, untrained_warning, write_rows, write_tables
 from tclap.search_settings import SearchSettings
-from tclap.storage import stop_requested
+from tclap.storage import at, staged, stop_requested
 
 
 def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -> int:
@@ -40,11 +41,12 @@ def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -
         _describe(settings, limit)
         console.print(escape(describe(Plan((tuple(shared.stage_a_runs()),), settings.seeds), settings.sweep_folder)))
         return 0
+    _study_place(settings)
     with claimed(settings, shared.trials()) as (data, dataset_digest):
         _describe(settings, limit)
         study = studies.open_study(
             settings.name,
-            settings.study or settings.sweep_folder / "study.journal",
+            _study_place(settings),
             settings.sampler,
             settings.seed,
             settings.objectives,
@@ -59,7 +61,7 @@ def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -
                 is_done = functools.partial(_is_done, settings)
                 stage_a = [c for c in shared.stage_a_runs() if not is_done(c)]
                 run_wave(stage_a, sweep, at_once, Progress(len(stage_a), 0, is_done))
-                stopped = functools.partial(stop_requested, Path(sweep.folder))
+                stopped = functools.partial(stop_requested, at(sweep.folder))
                 searcher = StudySearcher(
                     study,
                     choices,
@@ -74,6 +76,15 @@ def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -
                     run_searcher(searcher, sweep, at_once, Progress(limit, done_before, is_done))
         configurations = [settings.at(dict(point)) for point in studies.visited(study, choices)]
         return _conclude(settings, data, dataset_digest, configurations)
+
+
+def _study_place(settings: SearchSettings) -> str | Path:
+    """The URL given, or the journal file beside the table. Raises InputError where that would be no file."""
+    if settings.study is not None:
+        return settings.study
+    if not isinstance(settings.sweep_folder, Path):
+        raise InputError(f"--storage {settings.storage} cannot hold a journal file: give --study the URL of a database")
+    return settings.sweep_folder / "study.journal"
 
 
 def _stage_a_plan(settings: SearchSettings) -> Plan:
@@ -120,16 +131,16 @@ def _conclude(
     plan = make_plan(configurations, settings.seeds)
     done = results(plan, settings.sweep_folder)
     frame = result_frame(plan.trials(), done)
-    files = []
-    if len(frame):
-        files = write_tables(frame, settings.sweep_folder / "search", untrained_warning(settings.weights))
-        files.append(write_rows(frame, "search", settings.objectives, settings.sweep_folder))
-        files += write_leaderboard(frame, settings.objectives, settings.sweep_folder / "leaderboard")
-        files += write_study_plots(frame, settings.objectives, settings.sweep_folder)
-        show(files[1])
     missing = [(c, s) for c in plan.trials() for s in plan.seeds if (config_hash(c), s) not in done]
     if len(plan.trials()) >= studies.size(settings.choices()) and not missing:
         console.print("the space is spent: every configuration has been tried", markup=False)
-    journal = settings.study or settings.sweep_folder / "study.journal"
-    console.print(f"study: optuna-dashboard {journal}", markup=False)
-    return conclude(settings, data, dataset_digest, files, missing)
+    console.print(f"study: optuna-dashboard {_study_place(settings)}", markup=False)
+    with staged(settings.sweep_folder) as written:
+        files = []
+        if len(frame):
+            files = write_tables(frame, written / "search", untrained_warning(settings.weights))
+            files.append(write_rows(frame, "search", settings.objectives, written))
+            files += write_leaderboard(frame, settings.objectives, written / "leaderboard")
+            files += write_study_plots(frame, settings.objectives, written)
+            show(files[1])
+        return conclude(settings, data, dataset_digest, files, missing)

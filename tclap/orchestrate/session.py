@@ -22,13 +22,14 @@ from tclap.data.esc50 import digest, read_index
 from tclap.data.synth import default_dataset
 from tclap.errors import InputError
 from tclap.evaluation.caption_files import find_clips, read_captions
+from tclap.mirror import node_cache, publish, published_dataset
 from tclap.orchestrate import tracking
 from tclap.orchestrate.extract import prepare_shared
 from tclap.orchestrate.reconcile import reconcile
 from tclap.orchestrate.trial import Sweep
 from tclap.orchestrate.waves import concurrent_trials
 from tclap.plan import label
-from tclap.storage import cache_folder, check_writable, claim_name, stop_file, stop_requested
+from tclap.storage import Place, cache_folder, check_writable, claim_name, is_local, stop_file, stop_requested
 from tclap.sweep_settings import SweepSettings
 from tclap.training.run import check
 
@@ -46,18 +47,40 @@ def claimed(settings: SweepSettings, configurations: Sequence[Configuration]) ->
     Raises InputError where settings and dataset do not fit, where the name stands for another sweep, or where
     another process runs it.
     """
+    _check_outlives_job(settings.storage)
     check_writable(settings.sweep_folder)
-    data = settings.data or default_dataset(settings.storage)
+    cache = _cache(settings)
+    data = settings.data or default_dataset(settings.storage if isinstance(settings.storage, Path) else cache)
     check_dataset(data, configurations)
     _check_retrieval(settings)
     dataset_digest = digest(read_index(data))
+    tracking.tracking_uri(settings.storage)
+    # With object storage, which has no locks, it keeps away the other processes of this machine alone.
+    place = settings.sweep_folder if isinstance(settings.sweep_folder, Path) else cache / settings.name
+    place.mkdir(exist_ok=True)
     try:
         # The kernel lets go of it however this process ends.
-        with FileLock(settings.sweep_folder / "driver.lock", timeout=0):
+        with FileLock(place / "driver.lock", timeout=0):
             claim_name(settings.sweep_folder, {**settings.identity(), "dataset": dataset_digest})
             yield data, dataset_digest
     except Timeout as error:
         raise InputError(f"another process is running the sweep {settings.name} in {settings.storage}") from error
+
+
+def _cache(settings: SweepSettings) -> Path:
+    """Where this node keeps features and base models: below the storage, or on its own disk where that is a URL."""
+    if isinstance(settings.storage, Path):
+        return cache_folder(settings.storage.resolve())
+    return node_cache(settings.cache, settings.storage)
+
+
+def _check_outlives_job(storage: Place) -> None:
+    # Set by Ray in the environment of a job's command.
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and is_local(storage) and not storage.is_absolute():
+        raise InputError(
+            f"--storage {storage} is in the job's folder and would vanish with it: give a folder that every node sees, "
+            "or set TCLAP_STORAGE where Ray starts"
+        )
 
 
 def check_dataset(data: Path, configurations: Sequence[Configuration]) -> None:
@@ -80,12 +103,16 @@ def start(settings: SweepSettings, data: Path, dataset_digest: str, example: Con
     storage = settings.storage.resolve()
     uri = tracking.tracking_uri(storage)
     client, experiment_id = tracking.connect(uri, storage)
+    mirrored = not is_local(storage)
+    if mirrored and settings.data is None:
+        publish(published_dataset(_cache(settings), dataset_digest), source=data)
     sweep = Sweep(
         name=settings.name,
         folder=str(storage / settings.name),
-        data=str(data.resolve()),
+        data=None if mirrored and settings.data is None else str(data.resolve()),
         dataset_digest=dataset_digest,
-        cache=str(cache_folder(storage)),
+        cache=str(settings.cache if mirrored else _cache(settings)),
+        origin=str(storage) if mirrored else None,
         seeds=settings.seeds,
         workers=settings.workers,
         gpus_per_worker=settings.gpus_per_worker if settings.use_gpu else 0.0,
@@ -106,13 +133,13 @@ def start(settings: SweepSettings, data: Path, dataset_digest: str, example: Con
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # it would kill the trials; ours lets them checkpoint
     os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # a failed trial reports its outcome, and no metric
     started = time.monotonic()
-    prepare_shared(sweep.data, sweep.cache, dataset_digest, example, settings.use_gpu, console)
+    prepare_shared(sweep, example, settings.use_gpu, console)
     console.print(f"base model and features ready in {time.monotonic() - started:.0f} s")
     return sweep, at_once
 
 
 @contextmanager
-def stopping_cleanly(folder: Path) -> Iterator[None]:
+def stopping_cleanly(folder: Place) -> Iterator[None]:
     """Ctrl-C (or SIGTERM) asks the sweep's trials to checkpoint and end; a second one ends this process at once."""
     stop_file(folder).unlink(missing_ok=True)
     before: dict[int, Any] = {}

@@ -12,7 +12,7 @@ from tclap.orchestrate.session import check_dataset, claimed, conclude, show, st
 from tclap.orchestrate.waves import Progress, run_wave
 from tclap.plan import Plan, describe, make_plan, results
 from tclap.report.tables import result_frame, untrained_warning, write_rows, write_tables
-from tclap.storage import stop_requested
+from tclap.storage import staged, stop_requested
 from tclap.sweep_settings import SweepSettings
 
 
@@ -43,12 +43,13 @@ def run_sweep(settings: SweepSettings, configurations: Sequence[Configuration], 
         done = results(plan, folder)
         frame = result_frame(plan.trials(), done)
         warning = untrained_warning(settings.weights)
-        files = []
-        if len(frame):
-            files = [*write_tables(frame, folder / table, warning), write_rows(frame, table, (), folder)]
-            show(files[1])
         missing = [(c, s) for wave in plan.waves for c in wave for s in plan.seeds if (config_hash(c), s) not in done]
-        return conclude(settings, data, dataset_digest, files, missing)
+        with staged(folder) as written:
+            files = []
+            if len(frame):
+                files = [*write_tables(frame, written / table, warning), write_rows(frame, table, (), written)]
+                show(files[1])
+            return conclude(settings, data, dataset_digest, files, missing)
 
 
 def _progress(plan: Plan, settings: SweepSettings) -> Progress:

@@ -22,10 +22,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 
 from tclap.config import Configuration, config_hash
+from tclap.errors import InputError
 from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import summary
 from tclap.plan import label
-from tclap.storage import Result
+from tclap.storage import Place, Result
 
 EXPERIMENT = "tclap"
 KIND_SWEEP, KIND_TRIAL, KIND_STAGE_A = "sweep", "trial", "stage_a"
@@ -33,12 +34,15 @@ PACKAGES = ("tclap", "torch", "ray", "mlflow", "optuna", "numpy", "msclap")
 BATCH_METRICS = 900  # MLflow takes 1000 metrics in one log_batch
 
 
-def tracking_uri(storage: Path) -> str:
-    """MLFLOW_TRACKING_URI, or SQLite below `storage`."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage.resolve() / 'mlflow.db'}"
+def tracking_uri(storage: Place) -> str:
+    """MLFLOW_TRACKING_URI, or SQLite below `storage`. Raises InputError where neither is possible."""
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    if not given and not isinstance(storage, Path):
+        raise InputError(f"--storage {storage} cannot hold MLflow's database: set MLFLOW_TRACKING_URI to a server")
+    return given or f"sqlite:///{storage.resolve() / 'mlflow.db'}"
 
 
-def connect(uri: str, storage: Path) -> tuple[MlflowClient, str]:
+def connect(uri: str, storage: Place) -> tuple[MlflowClient, str]:
     """A client and the id of the experiment, made where it does not exist.
 
     Call it once in the driver before any worker does: the first client of a fresh SQLite file makes its tables.
@@ -49,7 +53,8 @@ def connect(uri: str, storage: Path) -> tuple[MlflowClient, str]:
     if experiment is not None:
         return client, experiment.experiment_id
     # A server decides for itself where artifacts go; SQLite would put them below the working directory.
-    location = (storage.resolve() / "mlartifacts").as_uri() if uri.startswith("sqlite") else None
+    beside = storage.resolve() if isinstance(storage, Path) else Path(uri.removeprefix("sqlite:///")).resolve().parent
+    location = (beside / "mlartifacts").as_uri() if uri.startswith("sqlite") else None
     try:
         return client, client.create_experiment(EXPERIMENT, artifact_location=location)
     except MlflowException as error:

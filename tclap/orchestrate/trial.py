@@ -22,19 +22,24 @@ from tclap.config import Configuration, config_hash
 from tclap.evaluation.caption_files import find_clips, read_captions
 from tclap.evaluation.retrieval import retrieve
 from tclap.evaluation.statistics import Score
+from tclap.mirror import fetch, node_cache, published_dataset
 from tclap.models.base import ContrastiveModel
 from tclap.orchestrate import tracking
 from tclap.storage import (
+    Place,
     Result,
+    at,
     checkpoint_folder,
+    fetched,
     read_result,
     seed_folder,
+    staged,
     stop_requested,
     write_result,
 )
 from tclap.training import checkpoint, distributed
 from tclap.training.loop import State, Stopped
-from tclap.training.run import base_of, evaluate, open_workspace, train
+from tclap.training.run import Workspace, base_of, evaluate, open_workspace, train
 
 CHECKPOINT_EVERY_STEPS = 50
 STATE_FILE = "state.pt"
@@ -47,10 +52,11 @@ class Sweep:
     """What every trial of a sweep needs to know; plain values, since it travels to the workers."""
 
     name: str
-    folder: str
-    data: str
+    folder: str  # a path or an s3:// URL
+    data: str | None  # None: the dataset that lies at the origin
     dataset_digest: str
     cache: str
+    origin: str | None  # with one, `cache` is on each node's own disk (mirror.py)
     seeds: tuple[int, ...]
     workers: int
     gpus_per_worker: float  # 0 trains on the CPU
@@ -68,15 +74,15 @@ def run_trial(point: dict[str, Any], sweep: Sweep) -> None:
     tries again, and the worker group goes on from its last checkpoint.
     """
     configuration = Configuration.model_validate_json(point["configuration"])
-    if stop_requested(Path(sweep.folder)):
+    if stop_requested(at(sweep.folder)):
         tune.report({"outcome": STOPPED})
         return
     reason = _cannot_start(configuration, sweep) or _fit(point["configuration"], sweep)
-    found = [read_result(seed_folder(Path(sweep.folder), configuration, seed)) for seed in sweep.seeds]
+    found = [read_result(seed_folder(at(sweep.folder), configuration, seed)) for seed in sweep.seeds]
     done = [result for result in found if result is not None]
     if len(done) == len(sweep.seeds):
         tune.report({"outcome": DONE, **tracking.mean_metrics(done)})
-    elif reason is None and stop_requested(Path(sweep.folder)):
+    elif reason is None and stop_requested(at(sweep.folder)):
         tune.report({"outcome": STOPPED})
     else:
         tune.report({"outcome": FAILED, "reason": reason or "the worker group ended without all seeds done"})
@@ -86,7 +92,7 @@ def _cannot_start(configuration: Configuration, sweep: Sweep) -> str | None:
     if configuration.stages != "AB":
         return None
     stage_a = configuration.stage_a_configuration()
-    missing = [s for s in sweep.seeds if read_result(seed_folder(Path(sweep.folder), stage_a, s)) is None]
+    missing = [s for s in sweep.seeds if read_result(seed_folder(at(sweep.folder), stage_a, s)) is None]
     return f"its stage-A run {config_hash(stage_a)} is not done for seeds {missing}" if missing else None
 
 
@@ -104,7 +110,7 @@ def _fit(configuration: str, sweep: Sweep) -> str | None:
         run_config=ray.train.RunConfig(
             # A fixed name and place: a retried or resumed trial continues from its own last checkpoint.
             name=f"train-{config_hash(Configuration.model_validate_json(configuration))}",
-            storage_path=str(Path(sweep.folder) / "ray"),
+            storage_path=f"{sweep.folder}/ray",
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
             # Train cannot tell a bug from a lost worker, and its retries would multiply Tune's.
             failure_config=ray.train.FailureConfig(max_failures=0),
@@ -133,7 +139,7 @@ def train_worker(arguments: dict[str, Any]) -> None:
     configuration = Configuration.model_validate_json(arguments["configuration"])
     resume = _load_state()
     for seed in sweep.seeds:
-        if read_result(seed_folder(Path(sweep.folder), configuration, seed)) is None:
+        if read_result(seed_folder(at(sweep.folder), configuration, seed)) is None:
             try:
                 _run_seed(sweep, configuration, seed, resume if resume and resume["seed"] == seed else None)
             except Stopped:
@@ -141,7 +147,7 @@ def train_worker(arguments: dict[str, Any]) -> None:
 
 
 def _run_seed(sweep: Sweep, configuration: Configuration, seed: int, resume: State | None) -> None:
-    folder = Path(sweep.folder)
+    folder = at(sweep.folder)
     leads = distributed.rank() == 0
     stage_a = configuration.stage_a_configuration() if configuration.stages == "AB" else None
     if leads:
@@ -158,23 +164,25 @@ def _run_seed(sweep: Sweep, configuration: Configuration, seed: int, resume: Sta
         )
         log = tracking.LossLog(client, run_id)
     try:
-        workspace = open_workspace(Path(sweep.data), Path(sweep.cache), sweep.dataset_digest)
-        start = checkpoint_folder(folder, stage_a, seed) if stage_a else base_of(workspace, configuration)
-        started = time.perf_counter()
-        model = train(
-            workspace,
-            configuration,
-            seed,
-            start,
-            report=log if leads else lambda step, metrics: None,
-            device=get_device(),
-            resume=resume,
-            checkpoint_every=CHECKPOINT_EVERY_STEPS,
-            on_checkpoint=lambda state: _report_state({**state, "seed": seed}),
-            chunk=sweep.chunk,
-            should_stop=_watch_for_stop(folder) if leads else lambda: False,
-        )
-        train_s = time.perf_counter() - started
+        workspace = workspace_of(sweep)
+        with fetched(
+            checkpoint_folder(folder, stage_a, seed) if stage_a else base_of(workspace, configuration)
+        ) as start:
+            started = time.perf_counter()
+            model = train(
+                workspace,
+                configuration,
+                seed,
+                start,
+                report=log if leads else lambda step, metrics: None,
+                device=get_device(),
+                resume=resume,
+                checkpoint_every=CHECKPOINT_EVERY_STEPS,
+                on_checkpoint=lambda state: _report_state({**state, "seed": seed}),
+                chunk=sweep.chunk,
+                should_stop=_watch_for_stop(folder) if leads else lambda: False,
+            )
+            train_s = time.perf_counter() - started
         scores = evaluate(workspace, configuration.data, model, configuration.data.eval_folds)
         retrieval = _retrieval_scores(sweep, model) if leads and configuration.stages != "A" else {}
     except Stopped:
@@ -189,15 +197,17 @@ def _run_seed(sweep: Sweep, configuration: Configuration, seed: int, resume: Sta
         raise
     if leads:
         log.flush()
-        place = checkpoint_folder(folder, configuration, seed)
+        place = seed_folder(folder, configuration, seed)
         provenance = {
             "configuration": configuration.model_dump(mode="json"),
             "seed": seed,
             "sweep": sweep.name,
         }
-        checkpoint.save(place, model, provenance)
         extra = {"train_s": train_s, **tracking.retrieval_metrics(retrieval)}
-        tracking.finish(client, run_id, scores, place, extra)
+        with staged(place) as written:
+            saved = written / checkpoint_folder(folder, configuration, seed).name
+            checkpoint.save(saved, model, provenance)
+            tracking.finish(client, run_id, scores, saved, extra)
         settings = configuration.optimiser_a if configuration.stages == "A" else configuration.optimiser_b
         assert settings is not None, "validated by Configuration"
         result = Result(
@@ -210,11 +220,21 @@ def _run_seed(sweep: Sweep, configuration: Configuration, seed: int, resume: Sta
             run_id=run_id,
             retrieval=retrieval,
         )
-        write_result(place.parent, result)
+        write_result(place, result)
     ray.train.report({"seed": seed})  # a barrier: no worker starts the next seed before this one is written
 
 
-def _watch_for_stop(sweep: Path) -> Callable[[], bool]:
+def workspace_of(sweep: Sweep) -> Workspace:
+    """The sweep's dataset and cache as this node sees them."""
+    cache = node_cache(Path(sweep.cache), at(sweep.origin)) if sweep.origin else Path(sweep.cache)
+    if sweep.data is not None:
+        return open_workspace(Path(sweep.data), cache, sweep.dataset_digest)
+    published = published_dataset(cache, sweep.dataset_digest)
+    fetch(published)  # where it stays away, reading the index says what is missing
+    return open_workspace(published, cache, sweep.dataset_digest)
+
+
+def _watch_for_stop(sweep: Place) -> Callable[[], bool]:
     """Whether the sweep was asked to stop; looks at the storage at most once a second."""
     looked = time.monotonic()
 

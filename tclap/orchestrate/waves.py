@@ -6,7 +6,6 @@ import functools
 import math
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -53,7 +52,7 @@ def _tune(sweep: Sweep, progress: Progress, space: dict[str, Any], at_once: int,
             # A new name for each start: what is done is known from the sweep's folder and the study, which are written
             # trial by trial, and not from Tune's own snapshots, which lag behind.
             name=f"tune-{int(time.time())}",
-            storage_path=str(Path(sweep.folder) / "ray"),
+            storage_path=f"{sweep.folder}/ray",
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             verbose=0,
             callbacks=[progress],

@@ -15,9 +15,9 @@ def table_picture(frame: pd.DataFrame, keys: Sequence[str], columns: Sequence[st
     """A heat map of the means over seeds [percent]: a row for each configuration, a column for each score."""
     means = frame.groupby(list(keys), sort=False)[list(columns)].mean()
     names = [
-        f"{stage}   α_st {st:g}  α_ct {ct:g}  α_so {so:g}  α_co {co:g}   batch {batch}"
+        f"{stage}   α_st {st:g}  α_ct {ct:g}  α_so {so:g}  α_co {co:g}  β {beta:g}   batch {batch}"
         + "".join(f"   lr {rate:g}" for rate in lr)
-        for stage, st, ct, so, co, _, batch, *lr in means.index
+        for stage, st, ct, so, co, beta, batch, *lr in means.index
     ]
     figure, axes = plt.subplots(figsize=(4 + 0.62 * len(columns), 1 + 0.38 * len(names)), layout="constrained")
     axes.imshow(means.to_numpy(), cmap="viridis", vmin=0, vmax=100, aspect="auto")

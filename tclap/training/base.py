@@ -15,6 +15,7 @@ from tclap.data.draws import batch_schedule, held_out_classes
 from tclap.data.esc50 import Dataset
 from tclap.errors import InputError
 from tclap.features import audio_features, text_features
+from tclap.mirror import fetch, publish
 from tclap.models import weights
 from tclap.models.base import ContrastiveModel, trainable_parameters
 from tclap.models.mini import Mini
@@ -64,11 +65,11 @@ def base_checkpoint(
         16,
     )
     place = cache / "base" / key
-    if place.exists():
+    if fetch(place):
         return place
     place.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(place.with_suffix(".lock")):
-        if not place.exists():
+        if not fetch(place):
             clips = dataset.clips_in(data.train_folds)
             clips = clips[np.isin(dataset.class_ids[clips], seen)]
             if len(clips) < 2:
@@ -87,6 +88,7 @@ def base_checkpoint(
                 model,
                 {"configuration": {"data": data.model_dump(mode="json")}, "dataset_digest": dataset_digest},
             )
+            publish(place)
     return place
 
 
@@ -102,4 +104,5 @@ def pretrained_checkpoint(settings: ModelSettings, cache: Path) -> Path:
     with filelock.FileLock(place.with_suffix(".lock")):
         if not place.exists():
             checkpoint.save(place, model, {"untrained": settings.weights == weights.RANDOM})
+            publish(place)
     return place

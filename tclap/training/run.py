@@ -77,9 +77,10 @@ def shared_inputs(dataset: Dataset, data: DataSettings) -> list[tuple[Composites
     return [(samples.composites, _captions(samples)), (suite.composites, list(suite.captions))]
 
 
-def prepare(workspace: Workspace, configuration: Configuration) -> None:
+def prepare(workspace: Workspace, configuration: Configuration, device: torch.device | str = "cpu") -> None:
     """Compute, in this process, everything that trials share and that does not exist yet: base model and features."""
     model = checkpoint.load(base_of(workspace, configuration))
+    model.module().to(device)
     for composites, captions in shared_inputs(workspace.dataset, configuration.data):
         audio_features(model, workspace.dataset, workspace.dataset_digest, composites, workspace.cache)
         text_features(model, captions, workspace.cache)

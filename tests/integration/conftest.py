@@ -1,11 +1,18 @@
 """Real Ray and MLflow in real processes; each sweep is tiny, and most of its time is processes starting."""
 
+import json
 import os
+import secrets
+import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
+
+from tests.integration.services import BIN, mlflow_server, ray_cluster
 
 REPO = Path(__file__).parents[2]
 # 8 takes make more than one chunk of features, and so more than one process that extracts them.
@@ -18,10 +25,14 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.integration)
 
 
-def run(*command, timeout_s=600):
-    """Run a python command line from the repository, in a Ray of its own; returns the finished process."""
+def run(*command, timeout_s=600, env=None):
+    """Run a python command line from the repository; returns the finished process.
+
+    In a Ray of its own, unless `env` says otherwise.
+    """
     settings = {**os.environ, "RAY_ADDRESS": "local", "PYTHONPATH": str(REPO)}
     settings.pop("MLFLOW_TRACKING_URI", None)
+    settings.update(env or {})
     return subprocess.run(
         [sys.executable, *map(str, command)], cwd=REPO, env=settings, capture_output=True, text=True, timeout=timeout_s
     )
@@ -38,6 +49,78 @@ def rows_program(rows):
     )
 
 
-def run_rows(rows, *flags, timeout_s=600):
+def run_rows(rows, *flags, timeout_s=600, env=None):
     """Run such a script under the flags of a sweep; returns the finished process."""
-    return run("-c", rows_program(rows), *flags, timeout_s=timeout_s)
+    return run("-c", rows_program(rows), *flags, timeout_s=timeout_s, env=env)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A Ray cluster with two CPUs and an MLflow server, which many tests share."""
+
+    dashboard: str
+    ray_folder: Path  # where Ray unpacks what is shipped
+    storage: Path  # where its environment says that sweeps store
+    tracking: str  # MLflow's address
+    token: str
+    env: dict[str, str]  # with it, a process of this machine uses them
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cluster")
+    token = secrets.token_hex(16)
+    with mlflow_server(folder) as tracking:
+        known = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, "MLFLOW_TRACKING_URI": tracking}
+        storage = folder / "shared"
+        with ray_cluster(folder, 2, {**known, "TCLAP_STORAGE": str(storage)}) as (dashboard, gcs, ray_folder):
+            yield Cluster(dashboard, ray_folder, storage, tracking, token, {**known, "RAY_ADDRESS": gcs})
+
+
+# 50 MB that must not be shipped.
+NOT_SHIPPED = (".git/objects/pack", "runs/cache", "data/esc50/audio", ".venv/lib", "mlruns/0")
+OF_TABLE4 = "tags.sweep = 'table4'"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture(scope="session")
+def laptop(tmp_path_factory):
+    """A copy of the tree, with what gathers in one."""
+    here = tmp_path_factory.mktemp("laptop") / "tclap"
+    left_out = shutil.ignore_patterns(".git", ".venv", "runs", "build", "__pycache__", ".*_cache", "*.egg-info")
+    shutil.copytree(REPO, here, ignore=left_out)
+    for name in NOT_SHIPPED:
+        (here / name).mkdir(parents=True)
+        (here / name / "large.bin").write_bytes(bytes(10_000_000))
+    return here
+
+
+def submit(cluster, folder, *command):
+    """`ray job submit --working-dir .` from `folder`, by somebody whose environment knows only the token."""
+    known = {key: os.environ[key] for key in ("HOME", "PATH", "LANG") if key in os.environ}
+    job = (BIN / "ray", "job", "submit", "--address", cluster.dashboard, "--working-dir", ".")
+    environment = json.dumps({"env_vars": {"TCLAP_GIT_COMMIT": COMMIT}})
+    return subprocess.run(
+        [*map(str, job), "--runtime-env-json", environment, "--", *map(str, command)],
+        cwd=folder,
+        env={**known, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": cluster.token},
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+
+
+@pytest.fixture(scope="session")
+def finished(cluster, laptop, root):
+    """Table IV at toy size, run once, as a job: (storage folder, finished process of the submitter)."""
+    process = submit(cluster, laptop, "python", "sweeps/table4.py", "--data", root, "--seeds", "0,1", *TINY)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return cluster.storage, process
+
+
+@pytest.fixture(scope="session")
+def runs(finished, cluster):
+    """A client, and every MLflow run of the finished sweep."""
+    client = MlflowClient(cluster.tracking)
+    experiment = client.get_experiment_by_name("tclap")
+    return client, client.search_runs([experiment.experiment_id], OF_TABLE4, max_results=1000)

@@ -69,7 +69,7 @@ def status(url, token=None, data=None):
         return None
 
 
-def wait_for(url, started, log, token=None, timeout_s=90):
+def wait_for(url, started, log, token=None, timeout_s=240):
     """Wait until `url` answers 200. Fails with the log where the process ends before, or takes too long."""
     deadline = time.monotonic() + timeout_s
     while status(url, token) != 200:
@@ -129,7 +129,7 @@ def mlflow_server(folder, database=None):
 
 @contextlib.contextmanager
 def ray_cluster(folder, cpus, settings):
-    """A Ray head node, `settings` in its environment; yields its dashboard's address and Ray's folder."""
+    """A Ray head node, `settings` in its environment: (addresses of dashboard and GCS, its temporary folder)."""
     names = "port dashboard-port ray-client-server-port node-manager-port object-manager-port runtime-env-agent-port "
     names += "dashboard-agent-listen-port dashboard-agent-grpc-port metrics-export-port"
     ports = free_ports(len(names.split()) + 40)
@@ -142,8 +142,13 @@ def ray_cluster(folder, cpus, settings):
         command += ["--disable-usage-stats", f"--temp-dir={scratch}", f"--worker-port-list={workers}", *flags]
         # A job's `python` is that of the head's PATH.
         environment = {**os.environ, **settings, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+        environment["RAY_worker_niceness"] = "0"  # by default its workers wait for whatever else the machine does
         environment.pop("RAY_ADDRESS", None)
         with process(command, log, environment, folder) as head:
-            address = f"http://127.0.0.1:{ports[1]}"
-            wait_for(f"{address}/api/version", head, log, settings.get("RAY_AUTH_TOKEN"))
-            yield address, Path(scratch)
+            token = settings.get("RAY_AUTH_TOKEN")
+            address = {name: f"127.0.0.1:{port}" for name, port in zip(names.split(), ports, strict=False)}
+            dashboard = f"http://{address['dashboard-port']}"
+            wait_for(f"{dashboard}/api/jobs/", head, log, token)
+            # It is the node's agent that starts a job.
+            wait_for(f"http://{address['dashboard-agent-listen-port']}/api/healthz", head, log, token)
+            yield dashboard, address["port"], Path(scratch)

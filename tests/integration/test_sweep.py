@@ -1,6 +1,7 @@
 """`sweeps/table4.py` end to end: the table, MLflow, sharing, repetition, failure, several workers."""
 
 import shutil
+from collections import Counter
 
 import pandas as pd
 import pytest
@@ -11,34 +12,14 @@ from safetensors.torch import load_file
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
 from tclap.orchestrate.records import read_sweep
 from tclap.report.tables import write_tables
-from tests.integration.conftest import TINY, run, run_rows
+from tclap.storage import at
+from tests.integration.conftest import OF_TABLE4, TINY, run, run_rows
 
 COLUMNS_OF_CSV = [
     *("stage", "alpha_st", "alpha_ct", "alpha_so", "alpha_co", "beta", "batch_size", "seed"),
     *("1", "2A", "2B", "2C", "2D", "3A", "3B", "4A", "4B", "5A", "5B", "3A_order"),
 ]
 ALL_ONES = [("B", {})]
-
-
-def sweep(data, storage, *flags):
-    return run("sweeps/table4.py", "--data", data, "--storage", storage, "--seeds", "0,1", *TINY, *flags)
-
-
-@pytest.fixture(scope="module")
-def finished(root, tmp_path_factory):
-    """Table IV at toy size, run once; (storage folder, finished process)."""
-    storage = tmp_path_factory.mktemp("storage")
-    process = sweep(root, storage)
-    assert process.returncode == 0, process.stdout + process.stderr
-    return storage, process
-
-
-@pytest.fixture(scope="module")
-def runs(finished):
-    """Every MLflow run of the finished sweep."""
-    client = MlflowClient(f"sqlite:///{finished[0] / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name("tclap")
-    return client, client.search_runs([experiment.experiment_id], max_results=1000)
 
 
 def test_table_has_a_line_for_each_configuration_and_seed(finished):
@@ -95,27 +76,51 @@ def test_metrics_agree_with_the_table(finished, runs):
     assert logged == sorted(table["3A"])
 
 
-def test_same_command_again_runs_nothing(finished, root, runs):
+def test_same_command_again_runs_nothing(finished, root, runs, cluster):
+    """As a job it was run, from this machine it is run again."""
     before = (finished[0] / "table4" / "table4.csv").read_bytes()
-    process = sweep(root, finished[0])
+    flags = ("--data", root, "--storage", finished[0], "--seeds", "0,1", *TINY)
+    process = run("sweeps/table4.py", *flags, env=cluster.env)
     assert process.returncode == 0, process.stderr
     assert "nothing left to do" in process.stdout
     assert "min left" not in process.stdout
     assert (finished[0] / "table4" / "table4.csv").read_bytes() == before
     client, found = runs
-    assert len(client.search_runs([found[0].info.experiment_id], max_results=1000)) == len(found)
+    assert len(client.search_runs([found[0].info.experiment_id], OF_TABLE4, max_results=1000)) == len(found)
 
 
-def test_fresh_storage_gives_the_same_numbers_to_the_last_digit(finished, root, tmp_path):
-    """Two of the rows again, from nothing: their lines of the table are the same bytes."""
-    process = run_rows(
-        [("B", {}), ("AB", {})], "--data", root, "--storage", tmp_path, "--seeds", "0,1", "--name", "again", *TINY
-    )
+def test_fresh_storage_at_a_url_gives_the_same_numbers_to_the_last_digit(finished, root, bucket, tmp_path):
+    """Two of the rows again, from nothing, in a Ray of their own: their lines of the table are the same bytes."""
+    rows = [("B", {}), ("AB", {})]
+    flags = ("--data", root, "--storage", f"{bucket}/fresh", "--cache", tmp_path / "node", "--seeds", "0,1")
+    flags += ("--name", "again", *TINY)
+    tracking = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}"}
+    process = run_rows(rows, *flags, env=tracking)
     assert process.returncode == 0, process.stdout + process.stderr
-    again = (tmp_path / "again" / "table4.csv").read_text().splitlines()
+    sweep = at(f"{bucket}/fresh/again")
+    again = (sweep / "table4.csv").read_text().splitlines()
     first = (finished[0] / "table4" / "table4.csv").read_text().splitlines()
     assert len(again) == 1 + 4
     assert set(again) <= set(first)
+    there = {path.name for path in sweep.iterdir()}
+    assert there == {
+        *(f"table4.{kind}" for kind in ("csv", "md", "html", "png")),
+        "rows.json",
+        "sweep.json",
+        "trials",
+        "ray",
+    }
+    seeds = list(sweep.glob("trials/*/seed-*"))
+    assert len(seeds) == 6
+    for seed in seeds:
+        assert (seed / "result.json").exists()
+        assert {path.name for path in (seed / "checkpoint").iterdir()} == {"config.json", "model.safetensors"}
+    # A base, audio and text of mini's base, of training and of evaluation: each one object.
+    cached = [path.parent.name for path in at(f"{bucket}/fresh").glob("*/*.tar")]
+    assert Counter(cached) == {"base": 1, "features": 6}
+    repeated = run_rows(rows, *flags, env=tracking)
+    assert repeated.returncode == 0, repeated.stderr
+    assert "nothing left to do" in repeated.stdout
 
 
 @pytest.fixture
@@ -130,7 +135,7 @@ def captioned_folder(root, tmp_path):
     return tmp_path
 
 
-def test_second_sweep_reads_features_and_two_workers_train_as_one(finished, root, captioned_folder):
+def test_second_sweep_reads_features_and_two_workers_train_as_one(finished, root, captioned_folder, cluster):
     """A sweep under another name, with two workers: no feature set is written again, and the model is the same."""
     storage = finished[0]
     retrieval = f"small={captioned_folder},{captioned_folder / 'captions.csv'}"
@@ -149,6 +154,7 @@ def test_second_sweep_reads_features_and_two_workers_train_as_one(finished, root
         "--workers",
         "2",
         *TINY,
+        env=cluster.env,
     )
     assert process.returncode == 0, process.stdout + process.stderr
     assert {path: path.stat().st_mtime_ns for path in (storage / "cache").rglob("*.npy")} == written
@@ -157,36 +163,37 @@ def test_second_sweep_reads_features_and_two_workers_train_as_one(finished, root
     one, two = load_file(alone), load_file(pair)
     for name in one:
         torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-4)
-    client = MlflowClient(f"sqlite:///{storage / 'mlflow.db'}")
+    client = MlflowClient(cluster.tracking)
     experiment = client.get_experiment_by_name("tclap")
     (run_,) = client.search_runs([experiment.experiment_id], "tags.sweep = 'pair' and tags.kind = 'trial'")
     wanted = {f"retrieval/small/{way}_{cut}" for way in ("t2a", "a2t") for cut in ("r1", "r5", "r10", "map10")}
     assert wanted <= run_.data.metrics.keys()
 
 
-def test_failed_trial_is_told_and_leaves_its_traceback(root, tmp_path):
-    process = run_rows(ALL_ONES, "--data", root, "--storage", tmp_path, "--lr", "1e30", *TINY)
+def test_failed_trial_is_told_and_leaves_its_traceback(finished, root, cluster):
+    flags = ("--data", root, "--storage", finished[0], "--name", "diverging", "--lr", "1e30", *TINY)
+    process = run_rows(ALL_ONES, *flags, env=cluster.env)
     assert process.returncode == 1
     assert "FloatingPointError: loss is" in process.stdout
-    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    client = MlflowClient(cluster.tracking)
     experiment = client.get_experiment_by_name("tclap")
-    (failed,) = client.search_runs([experiment.experiment_id], "tags.kind = 'trial'")
+    (failed,) = client.search_runs([experiment.experiment_id], "tags.kind = 'trial' and tags.sweep = 'diverging'")
     assert failed.info.status == "FAILED"
     assert [a.path for a in client.list_artifacts(failed.info.run_id)] == ["traceback.txt"]
 
 
-def test_corrupt_clip_is_one_line_before_any_training(root, tmp_path):
+def test_corrupt_clip_is_one_line_before_any_training(root, tmp_path, cluster):
     data = shutil.copytree(root, tmp_path / "data")
     broken = sorted((data / "audio").iterdir())[3]
     broken.write_bytes(b"RIFF")
-    process = run_rows(ALL_ONES, "--data", data, "--storage", tmp_path / "runs", *TINY)
+    process = run_rows(ALL_ONES, "--data", data, "--storage", tmp_path / "runs", *TINY, env=cluster.env)
     assert process.returncode == 2
     assert f"{broken.name}: unreadable" in process.stderr.strip().splitlines()[-1]
     assert "Traceback" not in process.stderr
     assert not list((tmp_path / "runs").rglob("result.json"))
 
 
-def test_trial_that_fits_nowhere_is_refused(root, tmp_path):
-    process = run_rows(ALL_ONES, "--data", root, "--storage", tmp_path, "--workers", "999", *TINY)
+def test_trial_that_fits_nowhere_is_refused(root, tmp_path, cluster):
+    process = run_rows(ALL_ONES, "--data", root, "--storage", tmp_path, "--workers", "999", *TINY, env=cluster.env)
     assert process.returncode == 2
     assert "a trial needs 999 CPUs" in process.stderr
