@@ -3,7 +3,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 DATA ?= ../shared/data/esc50
 
-.PHONY: sweep sweep-esc50 test test-slow test-browser lint format bench clean
+COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) -f docker/compose.yaml
+SUBMIT ?= python sweeps/table4.py
+
+.PHONY: sweep sweep-esc50 test test-slow test-browser test-docker chaos lint format bench up down submit clean
 
 sweep: .venv/installed  ## the main job: Table IV on the embedded synthetic dataset
 	$(BIN)/python sweeps/table4.py
@@ -14,14 +17,21 @@ sweep-esc50: .venv/installed  ## the same on real sound
 
 # Unit tests on two processes; a file stays on one, for what its tests share. Ray wants the cores for itself.
 test: .venv/installed
-	$(BIN)/python -m pytest -m "not slow and not integration" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow and not integration and not docker" --numprocesses 2 --dist loadfile
 	$(BIN)/python -m pytest -m "integration and not slow and not chaos and not browser"
+
+chaos: .venv/installed  ## kill -9 of each part at each moment, then 100 times at random: an hour
+	$(BIN)/python -m pytest -m chaos -s
 
 test-slow: .venv/installed  ## what needs minutes or gigabytes: full-size models
 	$(BIN)/python -m pytest -m slow
 
 test-browser: .venv/installed  ## MLflow's page in headless Chromium (Debian's chromium and chromium-driver)
 	$(BIN)/python -m pytest -m browser
+
+test-docker: .venv/installed  ## the compose cluster, built, started and killed for real (20 minutes; needs an engine)
+	@docker info >/dev/null 2>&1 || { echo "no Docker engine answers (docker info): nothing was tested"; exit 1; }
+	$(BIN)/python -m pytest -m docker tests/docker
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -34,6 +44,23 @@ format: .venv/installed
 
 bench: .venv/installed
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+up:  ## a Ray cluster with MLflow on this machine, in containers: README, "A cluster in containers"
+	docker/up.sh
+
+down:  ## stop it; results and secrets stay in its volumes
+	$(COMPOSE) --profile submit down
+
+submit:  ## the main job, as the code is now, on that cluster
+	$(COMPOSE) run --rm --no-deps -T submit \
+	  --runtime-env-json '{"env_vars": {"TCLAP_GIT_COMMIT": "'$$(git rev-parse HEAD 2>/dev/null)'"}}' -- $(SUBMIT)
+
+# What the image installs: the packages of pyproject.toml, in the versions of constraints.txt, with their hashes.
+docker/requirements.lock: pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra image --universal --python-version 3.11 --constraint constraints.txt \
+	  --generate-hashes --only-binary :all: --no-annotate --no-emit-index-url --quiet \
+	  --custom-compile-command "make $@" --output-file $@
 
 # torch comes first and by itself: the constraints file pins it, and what is built against it follows.
 .venv/installed: pyproject.toml constraints.txt

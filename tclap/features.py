@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import json
 import math
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,7 @@ from torch import Tensor
 from tclap.config import canonical_hash
 from tclap.data.compose import COMPOSITION, Composites, EventBank, load_events, render
 from tclap.data.esc50 import Dataset
+from tclap.errors import InputError
 from tclap.mirror import fetch, publish
 from tclap.models.base import ContrastiveModel
 
@@ -82,7 +84,7 @@ def audio_extraction(
 def start_extraction(extraction: Extraction, model: ContrastiveModel, dataset: Dataset) -> int:
     """Decode the clips and lay out the files, unless that was done before; returns the size of the set in bytes.
 
-    Raises InputError naming every clip that cannot be decoded.
+    Raises InputError naming every clip that cannot be decoded, or where the disk has too little room for the set.
     """
     folder, composites = extraction.folder, extraction.composites
     if not (folder / "audio.npy").exists():
@@ -90,13 +92,26 @@ def start_extraction(extraction: Extraction, model: ContrastiveModel, dataset: D
         bank = load_events(dataset, clips, model.window_s, model.sample_rate_hz)
         probe = _frozen(model, render(bank, composites, 0, 1))
         folder.mkdir(parents=True, exist_ok=True)
+        shape = (len(composites), *probe.shape[1:])
+        _check_room(folder, bank.whole.nbytes + bank.half.nbytes + probe[0].nbytes * len(composites))
         np.save(folder / "clips.npy", clips)
         np.save(folder / "whole.npy", bank.whole)
         np.save(folder / "half.npy", bank.half)
-        shape = (len(composites), *probe.shape[1:])
         np.lib.format.open_memmap(folder / "laid-out.npy", "w+", probe.dtype, shape).flush()
+        # Taken now (not on macOS): on a disk that fills up later, writing to a hole in a mapped file kills the process.
+        with contextlib.suppress(AttributeError), open(folder / "laid-out.npy", "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
         (folder / "laid-out.npy").rename(folder / "audio.npy")  # last: where it is, all the files are whole
     return int(np.load(folder / "audio.npy", mmap_mode="r").nbytes)
+
+
+def _check_room(folder: Path, needed_bytes: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes:
+        raise InputError(
+            f"{folder} needs {needed_bytes / 1e6:.0f} MB for frozen features, and its disk has {free / 1e6:.0f} MB "
+            "free: make room, or use another --storage"
+        )
 
 
 def compute_chunk(extraction: Extraction, model: ContrastiveModel, chunk: int) -> None:

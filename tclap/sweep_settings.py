@@ -97,6 +97,7 @@ class SweepSettings(TrainingFlags, BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="TCLAP_",
+        env_ignore_empty=True,  # compose files set a variable that is not given to nothing
         frozen=True,
         extra="forbid",
         cli_kebab_case=True,
@@ -122,6 +123,7 @@ class SweepSettings(TrainingFlags, BaseSettings):
     chunk: int | None = Field(None, ge=1, description="encode so many windows at once, for batches too big for memory")
     retrieval: tuple[str, ...] = Field((), description="score each trial on NAME=AUDIO_FOLDER,CAPTIONS_CSV; repeatable")
     allow_missing: bool = Field(False, description="retrieval without the clips that its folder lacks")
+    mlflow_page: str | None = Field(None, description="where a browser finds MLflow; default: MLFLOW_TRACKING_URI")
     dry_run: bool = Field(False, description="print what would run, and stop")
 
     @model_validator(mode="before")
@@ -164,7 +166,7 @@ class SweepSettings(TrainingFlags, BaseSettings):
     def identity(self) -> dict[str, Any]:
         """What a sweep's name stands for: every setting that changes its numbers, and none that does not."""
         where = {"name", "data", "storage", "cache", "workers", "use_gpu", "gpus_per_worker", "concurrent_trials"}
-        how = {"chunk", "preset", "allow_missing", "dry_run"}
+        how = {"chunk", "preset", "allow_missing", "mlflow_page", "dry_run"}
         return self.model_dump(mode="json", exclude=where | how, exclude_none=True)
 
     @property

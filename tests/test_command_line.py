@@ -1,13 +1,16 @@
 """Wrong input: one clear line and exit code 2, before anything expensive."""
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
 import pytest
+from pydantic_settings import CliApp
 
 from tclap import cli
 from tclap.command_line import run_or_exit
+from tclap.search_settings import SearchSettings
 from tclap.training import checkpoint
 
 TABLE4 = Path(__file__).parents[1] / "sweeps" / "table4.py"
@@ -211,3 +214,27 @@ def test_every_command_of_the_docstring_exists(tclap, capsys):
             tclap(command, "--help")
         assert stopped.value.code == 0
         assert f"tclap {command}" in capsys.readouterr().out
+
+
+def test_match_steps_gives_b_alone_the_steps_of_a_as_well(table4, capsys, tmp_path):
+    with pytest.raises(SystemExit):
+        table4("--match-steps", "--steps-a", "30", "--steps-b", "70", "--dry-run", "--storage", tmp_path)
+    steps = re.findall(r"  [0-9a-f]{12}  (A|B|AB) .*\((\d+) steps", capsys.readouterr().out)
+    assert sorted(set(steps)) == [("A", "30"), ("AB", "70"), ("B", "100")]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--objectives", "zste/9"], "objectives are distinct ones of zste/temporal"),
+        (["--sampler", "luck"], "--sampler 'luck'"),
+        (["--trials", "0"], "--trials"),
+        (["--lrs", "0"], "learning rates must be above 0"),
+        (["--stages", "B,B"], "names a choice twice"),
+    ],
+)
+def test_wrong_flags_of_a_search(flags, message, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["search.py", *flags])
+    with pytest.raises(SystemExit) as stopped:
+        run_or_exit(lambda: CliApp.run(SearchSettings))
+    assert message in error_line(capsys, stopped)

@@ -188,3 +188,21 @@ def test_texts_are_read_the_second_time(mini: Mini, tmp_path: Path, monkeypatch:
 def test_a_text_that_was_not_asked_for_is_an_error(mini: Mini, tmp_path: Path) -> None:
     with pytest.raises(KeyError, match="xylophone"):
         text_features(mini, TEXTS, tmp_path).rows(["xylophone"])
+
+
+def test_set_that_does_not_fit_on_the_disk_is_refused_before_it_is_started(
+    read: Read, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 1000))
+    with pytest.raises(InputError, match=r"partial needs \d+ MB for frozen features, and its disk has 0 MB free"):
+        read()
+    assert not list(tmp_path.rglob("*.npy"))
+
+
+def test_room_for_a_set_is_taken_before_it_is_filled(
+    mini: Mini, dataset: Dataset, dataset_digest: str, some: Composites, tmp_path: Path
+) -> None:
+    extraction = features.audio_extraction(mini, dataset, dataset_digest, some, tmp_path)
+    size = features.start_extraction(extraction, mini, dataset)
+    laid_out = (extraction.folder / "audio.npy").stat()
+    assert laid_out.st_blocks * 512 >= laid_out.st_size >= size

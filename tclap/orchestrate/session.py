@@ -186,7 +186,7 @@ def conclude(
         console.print(f"to browse: mlflow ui --backend-store-uri {uri} --port 5000", markup=False)
         page = "http://127.0.0.1:5000"
     else:
-        page = uri
+        page = settings.mlflow_page or uri
     console.print(f"then open {page}/#/experiments/{experiment_id}/runs/{run_id}", markup=False)
     if interrupted:
         console.print("stopped; the same command goes on from here:", markup=False)

@@ -99,7 +99,14 @@ def test_the_whole_space_through_ray_interrupted_and_resumed(tmp_path, monkeypat
     monkeypatch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     monkeypatch.setenv("RAY_AIR_NEW_OUTPUT", "0")
     plain = {"data": "", "dataset_digest": "", "cache": "", "seeds": (0,), "workers": 1, "gpus_per_worker": 0.0}
-    unused = {"chunk": None, "retrieval": {}, "tracking_uri": "", "experiment_id": "", "parent_run_id": ""}
+    unused = {
+        "origin": None,
+        "chunk": None,
+        "retrieval": {},
+        "tracking_uri": "",
+        "experiment_id": "",
+        "parent_run_id": "",
+    }
     sweep = Sweep(name="all", folder=str(tmp_path), **plain, **unused)
     choices, flag = SPACE.choices(), tmp_path / "stop"
     ray.init(address="local", num_cpus=2, runtime_env={"env_vars": {"PYTHONPATH": str(REPO)}}, log_to_driver=False)
