@@ -72,7 +72,7 @@ def fetched(place: Place) -> Iterator[Path]:
         yield place
         return
     with tempfile.TemporaryDirectory() as scratch:
-        for file in place.iterdir():
+        for file in (path for path in place.iterdir() if path.is_file()):
             with file.open("rb") as source, (Path(scratch) / file.name).open("wb") as target:
                 shutil.copyfileobj(source, target)
         yield Path(scratch)

@@ -71,8 +71,22 @@ def sweep_run(
     data: Path,
     dataset_digest: str,
 ) -> str:
-    """Run id of the sweep's parent run; `data` is where the dataset was the last time."""
+    """Run id of the sweep's parent run; `data` is where the dataset was the last time.
+
+    Raises InputError where the name stands for another sweep in this MLflow, whatever storage that one had.
+    """
     identity = {"sweep": name, "kind": KIND_SWEEP}
+    for run in find_runs(client, experiment_id, identity):
+        old = {**run.data.params, "dataset_digest": run.data.tags["dataset_digest"]}
+        new = {**{key: _shown(value) for key, value in parameters.items()}, "dataset_digest": dataset_digest}
+        changes = [
+            f"{key} was {old[key]}, now {new[key]}" for key in sorted(old.keys() & new.keys()) if old[key] != new[key]
+        ]
+        if changes:
+            raise InputError(
+                f"the name {name} stands for another sweep in MLflow ({client.tracking_uri}): {'; '.join(changes)}; "
+                "choose another --name"
+            )
     dataset = {"data": str(data.resolve()), "dataset_digest": dataset_digest}
     tags = {"mlflow.runName": name, **dataset, **_provenance()}
     return _get_or_create(client, experiment_id, identity, tags, parameters)
@@ -103,6 +117,10 @@ def child_run(
     return _get_or_create(client, experiment_id, identity, tags, parameters)
 
 
+def _shown(value: object) -> str:
+    return str(value)[:6000]  # MLflow's limit
+
+
 def _get_or_create(
     client: MlflowClient,
     experiment_id: str,
@@ -118,7 +136,7 @@ def _get_or_create(
         run_id = client.create_run(experiment_id, tags={**identity, **tags}).info.run_id
     client.log_batch(
         run_id,
-        params=[Param(key, str(value)[:6000]) for key, value in parameters.items()],
+        params=[Param(key, _shown(value)) for key, value in parameters.items()],
         tags=[RunTag(key, value) for key, value in tags.items()],
     )
     return run_id
