@@ -94,6 +94,7 @@ def describe(plan: Plan, sweep: Place) -> str:
 def _estimate(remaining: int, timed: list[Result]) -> str:
     if not remaining:
         return "estimate: nothing left to do"
+    timed = [result for result in timed if result.steps]  # not those that were killed while evaluating
     if not timed:
         return f"estimate: {remaining} optimiser steps; nothing has run under this name yet that would tell their time"
     rate_s = sum(r.train_s for r in timed) / sum(r.steps for r in timed)
