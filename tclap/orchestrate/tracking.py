@@ -77,7 +77,7 @@ def sweep_run(
     """
     identity = {"sweep": name, "kind": KIND_SWEEP}
     for run in find_runs(client, experiment_id, identity):
-        old = {**run.data.params, "dataset_digest": run.data.tags["dataset_digest"]}
+        old = {**run.data.params, "dataset_digest": run.data.tags.get("dataset_digest", dataset_digest)}
         new = {**{key: _shown(value) for key, value in parameters.items()}, "dataset_digest": dataset_digest}
         changes = [
             f"{key} was {old[key]}, now {new[key]}" for key in sorted(old.keys() & new.keys()) if old[key] != new[key]
