@@ -126,7 +126,9 @@ def start(settings: SweepSettings, data: Path, dataset_digest: str, example: Con
     )
     reconcile(client, experiment_id, settings.name, settings.sweep_folder)
     if not ray.is_initialized():
+        on_sigterm = signal.getsignal(signal.SIGTERM)
         ray.init(runtime_env=RUNTIME_ENV, logging_level="CRITICAL", log_to_driver=False)
+        signal.signal(signal.SIGTERM, on_sigterm)  # ray.init puts its own in, which ends this process at once
     at_once = settings.concurrent_trials or concurrent_trials(sweep)
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # files for each trial that nobody reads: MLflow has it all
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # Tune's own boxes, which its verbose=0 does not silence
