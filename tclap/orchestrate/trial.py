@@ -163,6 +163,12 @@ def _run_seed(sweep: Sweep, configuration: Configuration, seed: int, resume: Sta
             stage_a_result.run_id if stage_a_result else None,
         )
         log = tracking.LossLog(client, run_id)
+
+    def keep(state: State) -> None:
+        if leads:
+            log.flush()  # who goes on from here does not log the steps before it again
+        _report_state({**state, "seed": seed})
+
     try:
         workspace = workspace_of(sweep)
         with fetched(
@@ -178,7 +184,7 @@ def _run_seed(sweep: Sweep, configuration: Configuration, seed: int, resume: Sta
                 device=get_device(),
                 resume=resume,
                 checkpoint_every=CHECKPOINT_EVERY_STEPS,
-                on_checkpoint=lambda state: _report_state({**state, "seed": seed}),
+                on_checkpoint=keep,
                 chunk=sweep.chunk,
                 should_stop=_watch_for_stop(folder) if leads else lambda: False,
             )
