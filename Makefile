@@ -29,7 +29,7 @@ test-slow: .venv/installed  ## what needs minutes or gigabytes: full-size models
 test-browser: .venv/installed  ## MLflow's page in headless Chromium (Debian's chromium and chromium-driver)
 	$(BIN)/python -m pytest -m browser
 
-test-docker: .venv/installed  ## the compose cluster, built, started and killed for real (20 minutes; needs an engine)
+test-docker: .venv/installed  ## the compose cluster, built, started and killed for real (13 minutes; needs an engine)
 	@docker info >/dev/null 2>&1 || { echo "no Docker engine answers (docker info): nothing was tested"; exit 1; }
 	$(BIN)/python -m pytest -m docker tests/docker
 
