@@ -29,39 +29,36 @@ def undisturbed(place):
     return chaos.table(running)
 
 
-def test_five_kills_in_one_sweep(place, undisturbed):
-    """Each part once, spread over stage A, stage B and evaluation."""
-    running = chaos.launch(place, "five")
+def test_five_kills_and_ctrl_c_in_one_sweep(place, undisturbed):
+    """Each part killed once, spread over stage A, stage B and evaluation; in between the script is interrupted."""
+    running = chaos.launch(place, "disturbed")
     for target, stage, step in (
         ("worker", "A", 50),
         ("node", "A", 100),
         ("trial driver", "A", 120),  # evaluating
         ("MLflow server", "B", 50),
+        ("Ctrl-C", "B", 100),
         ("script", "B", 120),  # evaluating
     ):
         chaos.wait_until_in(running, stage, step)
-        running = chaos.disturb(running, target)
+        running = _interrupted(running) if target == "Ctrl-C" else chaos.disturb(running, target)
     running.finish()
     chaos.assert_nothing_lost_or_twice(running)
     assert chaos.table(running) == undisturbed
 
 
-def test_ctrl_c_checkpoints_and_says_how_to_go_on(place, undisturbed):
-    running = chaos.launch(place, "interrupted")
-    chaos.wait_until_in(running, "A", 50)
+def _interrupted(running):
+    """After Ctrl-C: checkpointed, marked, and the last line is the command that goes on, which is then run."""
     running.process.send_signal(signal.SIGINT)
     assert running.process.wait(120) == 130, running.log.read_text()[-6000:]
-    assert shlex.split(running.log.read_text().splitlines()[-1])[-2:] == chaos.SMALL.split()[-2:]
-    client = MlflowClient(place.mlflow.uri)
+    last = running.log.read_text().splitlines()[-1]
+    assert shlex.split(last)[-2:] == chaos.SMALL.split()[-2:]
+    client = MlflowClient(running.place.mlflow.uri)
     experiment = client.get_experiment_by_name("tclap")
-    runs = client.search_runs([experiment.experiment_id], "tags.sweep = 'interrupted'")
-    assert {run.data.tags["kind"]: run.info.status for run in runs} == {"sweep": "KILLED", "stage_a": "KILLED"}
-    reached = chaos.wait_until_in(chaos.Running(place, "interrupted", running.process, running.log, []), "A", 50)
-    assert reached < 120
-    running = chaos.launch(place, "interrupted")
-    running.finish()
-    chaos.assert_nothing_lost_or_twice(running)
-    assert chaos.table(running) == undisturbed
+    runs = client.search_runs([experiment.experiment_id], f"tags.sweep = '{running.name}'")
+    statuses = {run.data.tags["kind"]: run.info.status for run in runs}
+    assert statuses == {"sweep": "KILLED", "stage_a": "FINISHED", "trial": "KILLED"}
+    return chaos.launch(running.place, running.name)
 
 
 @pytest.mark.chaos
