@@ -26,6 +26,7 @@ from tclap.features import (
     text_features,
 )
 from tclap.orchestrate.trial import Sweep, workspace_of
+from tclap.storage import at, stop_requested
 from tclap.training import checkpoint
 from tclap.training.run import base_of, prepare, shared_inputs
 
@@ -68,6 +69,8 @@ def prepare_shared(sweep: Sweep, configuration: Configuration, use_gpu: bool, co
                 task = bar.add_task("features", total=len(chunks))
                 for _ in work:
                     bar.advance(task)
+                    if stop_requested(at(sweep.folder)):
+                        raise KeyboardInterrupt  # the chunks that are done stay
             for actor in actors:
                 ray.kill(actor)  # they hold the CPUs that the next task needs
             ray.get(_finish.remote(extraction))
