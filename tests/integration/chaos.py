@@ -72,6 +72,7 @@ class Running:
     process: subprocess.Popen
     log: Path
     rows: list
+    flags: str
 
     @property
     def folder(self):
@@ -91,7 +92,7 @@ def launch(place, name, rows=ROWS, flags=SMALL):
             [*map(str, command), "--name", name, *flags.split()],
             cwd=REPO, env=place.settings, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
         )  # fmt: skip
-    return Running(place, name, process, log, rows)
+    return Running(place, name, process, log, rows, flags)
 
 
 def hashes(flags=SMALL):
@@ -133,7 +134,7 @@ def disturb(running, target):
     elif target == "script":
         running.process.kill()
         running.process.wait()
-        return launch(place, running.name, running.rows)
+        return launch(place, running.name, running.rows, running.flags)
     elif target == "MLflow server":
         place.mlflow.kill()
         threading.Timer(MLFLOW_DOWN_S, place.mlflow.start).start()
