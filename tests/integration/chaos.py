@@ -23,8 +23,10 @@ from tests.integration import services
 from tests.integration.conftest import REPO, rows_program
 
 ROWS = [("AB", {})]  # a stage-A run and an AB run, one after the other: what is killed is never in doubt
-# Checkpoints come after steps 50, 100 and 120.
-SMALL = "--batch-sizes=6 --takes=8 --eval-takes=4 --steps-a=120 --steps-b=120 --base-steps=10 --workers=2"
+# Checkpoints come after steps 50, 100, ... and the last. Stage B lasts long enough to be stopped in the middle.
+STEPS = {"A": 120, "B": 400}
+SMALL = f"--batch-sizes=6 --takes=8 --eval-takes=4 --steps-a={STEPS['A']} --steps-b={STEPS['B']} --base-steps=10"
+SMALL += " --workers=2"
 MLFLOW_DOWN_S = 20
 
 
@@ -201,7 +203,7 @@ def assert_nothing_lost_or_twice(running):
         assert wanted <= run.data.metrics.keys()
         assert run.data.tags["done"] == "true"
         steps = {metric.step for metric in client.get_metric_history(run.info.run_id, "train/loss")}
-        assert steps == set(range(120))
+        assert steps == set(range(STEPS["A" if run.data.tags["kind"] == "stage_a" else "B"]))
         files = {file.path for file in client.list_artifacts(run.info.run_id, "checkpoint")}
         assert files == {"checkpoint/model.safetensors", "checkpoint/config.json"}
     trials = [run for run in children if run.data.tags["kind"] == "trial"]

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from tests.integration import chaos
 
 TARGETS = ("worker", "trial driver", "script", "MLflow server", "node")
-MOMENTS = {"stage A": ("A", 50), "stage B": ("B", 50), "evaluation": ("B", 120)}
+MOMENTS = {"stage A": ("A", 50), "stage B": ("B", 50), "evaluation": ("B", chaos.STEPS["B"])}
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +35,10 @@ def test_five_kills_and_ctrl_c_in_one_sweep(place, undisturbed):
     for target, stage, step in (
         ("worker", "A", 50),
         ("node", "A", 100),
-        ("trial driver", "A", 120),  # evaluating
+        ("trial driver", "A", chaos.STEPS["A"]),  # evaluating
         ("MLflow server", "B", 50),
         ("Ctrl-C", "B", 100),
-        ("script", "B", 120),  # evaluating
+        ("script", "B", chaos.STEPS["B"]),  # evaluating
     ):
         chaos.wait_until_in(running, stage, step)
         running = _interrupted(running) if target == "Ctrl-C" else chaos.disturb(running, target)
