@@ -97,7 +97,7 @@ def test_a_hundred_random_kills(place):
         started = time.monotonic()
         running = chaos.launch(place, f"random-{sweeps}", TABLE4, ONE_WORKER)
         while running.process.poll() is None and sum(kills.values()) < KILLS:
-            time.sleep(rng.uniform(4, 16))
+            time.sleep(rng.uniform(3, 12))
             target = rng.choice(TARGETS)
             if chaos.can_disturb(running, target):
                 running = chaos.disturb(running, target)

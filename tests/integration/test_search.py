@@ -20,51 +20,49 @@ from tclap.search_settings import SearchSettings
 from tests.integration.conftest import REPO, TINY, run
 
 SPACE = SearchSettings(batch_sizes=(128, 256, 512), _cli_parse_args=False)
-FLAGS = ("--trials", "3", "--start-with", "table4", "--seed", "1", *TINY)
 
 
 @pytest.fixture(scope="module")
-def searched(root, tmp_path_factory):
-    """A search of three configurations that was killed at two, and then went on."""
-    storage = tmp_path_factory.mktemp("storage")
-    command = ("sweeps/search.py", "--data", root, "--storage", storage)
-    for trials in ("2", "3"):
-        process = run(*command, "--trials", trials, *FLAGS[2:])
+def searched(finished, root, cluster):
+    """A search that had one configuration, and then goes on to two; (its folder, the second process)."""
+    for trials in ("1", "2"):
+        process = search(finished, root, cluster, "--trials", trials)
         assert process.returncode == 0, process.stdout + process.stderr
-    return storage / "search", process
+    return finished[0] / "search", process
 
 
-def test_a_search_goes_on_with_more_trials_and_logs_plots_and_leaderboard(searched):
+def search(finished, root, cluster, *flags):
+    command = ("sweeps/search.py", "--data", root, "--storage", finished[0], "--start-with", "table4")
+    return run(*command, *TINY, *flags, env=cluster.env)
+
+
+def test_a_search_goes_on_with_more_trials_and_logs_plots_and_leaderboard(searched, cluster):
     folder, process = searched
     table = pd.read_csv(folder / "search.csv")
-    assert len(table) == 3
-    assert list(table["stage"]) == ["B", "B", "B"]  # the first rows of Table IV
-    assert "[3/3]" in process.stdout
-    assert "[2/3]" not in process.stdout
-    study = optuna.load_study(
-        study_name="search",
-        storage=optuna.storages.JournalStorage(
-            optuna.storages.journal.JournalFileBackend(str(folder / "study.journal"))
-        ),
-    )
-    assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 3
+    first_rows = [("B", 0, 0, 0, 0, 1), ("B", 1, 0, 1, 0, 1)]
+    assert [tuple(row) for row in table.iloc[:, :6].itertuples(index=False)] == first_rows
+    assert "[2/2]" in process.stdout
+    assert "[1/2]" not in process.stdout
+    journal = optuna.storages.journal.JournalFileBackend(str(folder / "study.journal"))
+    study = optuna.load_study(study_name="search", storage=optuna.storages.JournalStorage(journal))
+    assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 2
     assert [d.name for d in study.directions] == ["MAXIMIZE"] * 2
-    client = MlflowClient(f"sqlite:///{folder.parent / 'mlflow.db'}")
+    client = MlflowClient(cluster.tracking)
     experiment = client.get_experiment_by_name("tclap")
-    runs = client.search_runs([experiment.experiment_id])
-    assert sorted(r.data.tags["kind"] for r in runs) == ["stage_a", "sweep", "trial", "trial", "trial"]
+    runs = client.search_runs([experiment.experiment_id], "tags.sweep = 'search'")
+    assert sorted(r.data.tags["kind"] for r in runs) == ["stage_a", "sweep", "trial", "trial"]
     assert {r.info.status for r in runs} == {"FINISHED"}
-    values = {r.data.tags["config_hash"]: r.data.metrics["zste/temporal"] for r in runs if "seed" in r.data.tags}
-    assert {t.values[0] for t in study.trials} <= set(values.values())
+    trials = {r.data.tags["config_hash"]: r.data.metrics for r in runs if r.data.tags["kind"] == "trial"}
+    logged = sorted([m["zste/temporal"], m["zste/1"]] for m in trials.values())
+    assert sorted(t.values for t in study.trials) == logged
     (parent,) = (r for r in runs if r.data.tags["kind"] == "sweep")
     artifacts = {a.path for a in client.list_artifacts(parent.info.run_id)}
     plots = {"pareto_front.html", "param_importances.html", "parallel_coordinate.html", "optimization_history.html"}
     assert plots | {"search.csv", "leaderboard.csv", "leaderboard.md", "leaderboard.html"} <= artifacts
 
 
-def test_other_settings_under_the_same_name_are_refused_with_both_shown(searched, root):
-    folder, _ = searched
-    process = run("sweeps/search.py", "--data", root, "--storage", folder.parent, *FLAGS, "--lr", "0.5")
+def test_other_settings_under_the_same_name_are_refused_with_both_shown(searched, finished, root, cluster):
+    process = search(finished, root, cluster, "--lr", "0.5")
     assert process.returncode == 2
     assert "the name search stands for another sweep" in process.stderr
     assert "lr was 0.001, now 0.5" in process.stderr
