@@ -73,6 +73,7 @@ def slurm(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_sweep_runs_over_both_nodes_and_leaves_no_process(root, tmp_path, slurm):
     (tmp_path / "sweep.py").write_text(SWEEP)
     flags = ["--data", root, "--storage", tmp_path / "runs", "--workers", "2", *TINY]
