@@ -84,7 +84,7 @@ TABLE4 = [
 
 @pytest.mark.chaos
 def test_a_hundred_random_kills(place):
-    """Table IV again and again, something killed every few seconds: the README has the figures that this prints."""
+    """Table IV again and again, something killed every half minute or so: the README has the figures that this prints."""
     started = time.monotonic()
     calm = chaos.launch(place, "calm", TABLE4, ONE_WORKER)
     calm.finish(3600)
@@ -97,7 +97,7 @@ def test_a_hundred_random_kills(place):
         started = time.monotonic()
         running = chaos.launch(place, f"random-{sweeps}", TABLE4, ONE_WORKER)
         while running.process.poll() is None and sum(kills.values()) < KILLS:
-            time.sleep(rng.uniform(3, 12))
+            time.sleep(rng.uniform(10, 40))
             target = rng.choice(TARGETS)
             if chaos.can_disturb(running, target):
                 running = chaos.disturb(running, target)
