@@ -84,7 +84,7 @@ TABLE4 = [
 
 @pytest.mark.chaos
 def test_a_hundred_random_kills(place):
-    """Table IV again and again, something killed every half minute or so: the README has the figures that this prints."""
+    """Table IV again and again, something killed every half minute or so; prints the figures."""
     started = time.monotonic()
     calm = chaos.launch(place, "calm", TABLE4, ONE_WORKER)
     calm.finish(3600)
