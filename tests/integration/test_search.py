@@ -114,7 +114,7 @@ def test_the_whole_space_through_ray_interrupted_and_resumed(tmp_path, monkeypat
             study = studies.open_study("all", tmp_path / "study.journal", "nsga2", 0, SPACE.objectives)
             studies.take_up(study, choices, lambda point: None)
             searcher = StudySearcher(study, choices, SPACE.at, SPACE.objectives, 1000, False, 0, flag.exists)
-            waves.run_searcher(searcher, sweep, 4, Stop(flag, after))
+            waves.run_searcher(searcher, sweep, 2, Stop(flag, after))
             ran = (tmp_path / "ran.txt").read_text().splitlines()
             assert (len(ran) < 100) == (after == 70)
     finally:
