@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy
 from rich.markup import escape
 
 from tclap.command_line import console
@@ -75,7 +76,7 @@ def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -
                 if not stopped():
                     run_searcher(searcher, sweep, at_once, Progress(limit, done_before, is_done))
         configurations = [settings.at(dict(point)) for point in studies.visited(study, choices)]
-        return _conclude(settings, data, dataset_digest, configurations)
+        return _conclude(settings, data, dataset_digest, configurations, limit)
 
 
 def _study_place(settings: SearchSettings) -> str | Path:
@@ -126,7 +127,7 @@ def _objectives_at(settings: SearchSettings, point: dict[str, Any]) -> list[floa
 
 
 def _conclude(
-    settings: SearchSettings, data: Path, dataset_digest: str, configurations: Sequence[Configuration]
+    settings: SearchSettings, data: Path, dataset_digest: str, configurations: Sequence[Configuration], limit: int
 ) -> int:
     plan = make_plan(configurations, settings.seeds)
     done = results(plan, settings.sweep_folder)
@@ -134,7 +135,9 @@ def _conclude(
     missing = [(c, s) for c in plan.trials() for s in plan.seeds if (config_hash(c), s) not in done]
     if len(plan.trials()) >= studies.size(settings.choices()) and not missing:
         console.print("the space is spent: every configuration has been tried", markup=False)
-    console.print(f"study: optuna-dashboard {_study_place(settings)}", markup=False)
+    place = _study_place(settings)
+    shown = place if isinstance(place, Path) else sqlalchemy.make_url(place)  # which hides the password
+    console.print(f"study: optuna-dashboard {shown}", markup=False)
     with staged(settings.sweep_folder) as written:
         files = []
         if len(frame):
@@ -143,4 +146,5 @@ def _conclude(
             files += write_leaderboard(frame, settings.objectives, written / "leaderboard")
             files += write_study_plots(frame, settings.objectives, written)
             show(files[1])
-        return conclude(settings, data, dataset_digest, files, missing)
+        unfinished = bool(missing) or len(plan.trials()) < limit
+        return conclude(settings, data, dataset_digest, files, missing, unfinished)

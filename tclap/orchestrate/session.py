@@ -171,15 +171,19 @@ def conclude(
     dataset_digest: str,
     files: Sequence[Path],
     missing: Sequence[tuple[Configuration, int]],
+    unfinished: bool,
 ) -> int:
-    """Put `files` on the parent run, end it, say what is missing and where everything is; returns the exit code."""
+    """Put `files` on the parent run, end it, say what is missing and where everything is; returns the exit code.
+
+    missing: what was tried and is not done; unfinished: whether anything is left to do (a search may have more to try).
+    """
     uri = tracking.tracking_uri(settings.storage)
     client, experiment_id = tracking.connect(uri, settings.storage)
     run_id = tracking.sweep_run(client, experiment_id, settings.name, settings.identity(), data, dataset_digest)
     reconcile(client, experiment_id, settings.name, settings.sweep_folder)
     for file in files:
         client.log_artifact(run_id, str(file))
-    interrupted = bool(missing) and stop_requested(settings.sweep_folder)
+    interrupted = unfinished and stop_requested(settings.sweep_folder)
     client.set_terminated(run_id, "KILLED" if interrupted else "FAILED" if missing else "FINISHED")
     for configuration, seed in missing:
         console.print(f"not done: {config_hash(configuration)}  {label(configuration)}  seed {seed}", markup=False)

@@ -23,6 +23,9 @@ from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESample
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from tclap.errors import InputError
 
 Choices = Mapping[str, Sequence[Any]]
 Key = tuple[tuple[str, Any], ...]
@@ -33,14 +36,20 @@ REJECTED, RETRY_OF = "rejected", "retry_of"
 def open_study(
     name: str, storage: str | Path, sampler: str, seed: int, objectives: Sequence[str]
 ) -> optuna.study.Study:
-    """The study `name`, made where it does not exist; `storage` is a journal file or the URL of a database."""
+    """The study `name`, made where it does not exist; `storage` is a journal file or the URL of a database.
+
+    Raises InputError where the database cannot be used.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     place: BaseStorage
     if isinstance(storage, Path):
         place = JournalStorage(JournalFileBackend(str(storage)))
     else:
         logging.getLogger("alembic").setLevel(logging.WARNING)
-        place = RDBStorage(storage)
+        try:
+            place = RDBStorage(storage)
+        except (SQLAlchemyError, ImportError) as error:
+            raise InputError(f"--study: Optuna cannot use this database: {str(error).splitlines()[0]}") from error
     study = optuna.create_study(
         study_name=name, storage=place, load_if_exists=True, directions=["maximize"] * len(objectives)
     )

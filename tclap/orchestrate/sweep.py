@@ -49,7 +49,7 @@ def run_sweep(settings: SweepSettings, configurations: Sequence[Configuration], 
             if len(frame):
                 files = [*write_tables(frame, written / table, warning), write_rows(frame, table, (), written)]
                 show(files[1])
-            return conclude(settings, data, dataset_digest, files, missing)
+            return conclude(settings, data, dataset_digest, files, missing, bool(missing))
 
 
 def _progress(plan: Plan, settings: SweepSettings) -> Progress:

@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from tclap.config import Configuration
+from tclap.errors import InputError
 from tclap.orchestrate import study as studies
 from tclap.orchestrate.searcher import StudySearcher
 from tclap.search_settings import SearchSettings
@@ -170,6 +171,14 @@ def test_one_objective_learning_rates_and_finer_coefficients(sampler, tmp_path):
     weights = {c.coefficients.alpha_st for c in told} | {c.coefficients.beta for c in told}
     assert weights <= {i / 4 for i in range(9)}
     assert study.directions == [optuna.study.StudyDirection.MAXIMIZE]
+
+
+@pytest.mark.parametrize("url", ["no url", "sqlite:////nowhere/at/all.db", "oracle://user:secret@host/db"])
+def test_a_database_that_cannot_be_used_is_one_line_without_its_password(url):
+    with pytest.raises(InputError, match="--study") as refused:
+        studies.open_study("s", url, "random", 0, SETTINGS.objectives)
+    assert "secret" not in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_a_database_keeps_the_study_too(tmp_path):
