@@ -90,6 +90,7 @@ class Stop(tune.Callback):
             self._flag.touch()
 
 
+@pytest.mark.slow
 def test_the_whole_space_through_ray_interrupted_and_resumed(tmp_path, monkeypatch):
     """192 configurations, each once, in two goes."""
     monkeypatch.setattr(waves, "run_trial", stand_in)
