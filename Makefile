@@ -23,7 +23,7 @@ test: .venv/installed
 chaos: .venv/installed  ## kill -9 of each part at each moment, then 100 times at random: an hour
 	$(BIN)/python -m pytest -m chaos -s
 
-test-slow: .venv/installed  ## what needs minutes or gigabytes: full-size models
+test-slow: .venv/installed  ## what needs minutes or gigabytes: full-size models, Slurm, 192 points
 	$(BIN)/python -m pytest -m slow
 
 test-browser: .venv/installed  ## MLflow's page in headless Chromium (Debian's chromium and chromium-driver)
