@@ -48,6 +48,7 @@ def connect(uri: str, storage: Place) -> tuple[MlflowClient, str]:
     Call it once in the driver before any worker does: the first client of a fresh SQLite file makes its tables.
     """
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # its "creating tables" would look like an error
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # the sweep's last lines say it once
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is not None:

@@ -187,11 +187,23 @@ def table(running):
     return (running.folder / "table4.csv").read_text()
 
 
+def finished_runs(running):
+    """(sweep, config_hash, seed) of each child run that is FINISHED."""
+    runs = [run for run in runs_of(running) if run.data.tags["kind"] != "sweep" and run.info.status == "FINISHED"]
+    return [(running.name, run.data.tags["config_hash"], run.data.tags["seed"]) for run in runs]
+
+
+def runs_of(running):
+    """Every MLflow run of the sweep."""
+    client = MlflowClient(running.place.mlflow.uri)
+    experiment = client.get_experiment_by_name("tclap")
+    return client.search_runs([experiment.experiment_id], f"tags.sweep = '{running.name}'", max_results=5000)
+
+
 def assert_nothing_lost_or_twice(running):
     """One MLflow run for each configuration and seed (and stage-A run), FINISHED, with metrics and checkpoint."""
     client = MlflowClient(running.place.mlflow.uri)
-    experiment = client.get_experiment_by_name("tclap")
-    runs = client.search_runs([experiment.experiment_id], f"tags.sweep = '{running.name}'", max_results=5000)
+    runs = runs_of(running)
     assert {run.info.status for run in runs} == {"FINISHED"}
     children = [run for run in runs if run.data.tags["kind"] != "sweep"]
     results = [json.loads(path.read_text()) for path in (running.folder / "trials").glob("*/*/result.json")]

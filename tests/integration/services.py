@@ -33,7 +33,7 @@ def free_ports(n):
 
 
 @contextlib.contextmanager
-def process(command, log, env=None, cwd=None):
+def process(command, log, env=None, cwd=None, grace_s=15):
     """Run `command` in the background, its output in the file `log`; at the end it goes, and all that it started."""
     with log.open("w") as out:
         started = subprocess.Popen(
@@ -42,10 +42,10 @@ def process(command, log, env=None, cwd=None):
     try:
         yield started
     finally:
-        end(started)
+        end(started, grace_s)
 
 
-def end(started, grace_s=15):
+def end(started, grace_s):
     """Terminate a process; what of it and of its descendants is left after `grace_s` is killed."""
     with contextlib.suppress(psutil.NoSuchProcess):
         family = [psutil.Process(started.pid), *psutil.Process(started.pid).children(recursive=True)]
@@ -144,7 +144,8 @@ def ray_cluster(folder, cpus, settings):
         environment = {**os.environ, **settings, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
         environment["RAY_worker_niceness"] = "0"  # by default its workers wait for whatever else the machine does
         environment.pop("RAY_ADDRESS", None)
-        with process(command, log, environment, folder) as head:
+        # Asked to end, a head drains itself for half a minute.
+        with process(command, log, environment, folder, grace_s=0) as head:
             token = settings.get("RAY_AUTH_TOKEN")
             address = {name: f"127.0.0.1:{port}" for name, port in zip(names.split(), ports, strict=False)}
             dashboard = f"http://{address['dashboard-port']}"
