@@ -155,8 +155,7 @@ def can_disturb(running, target):
     if target == "MLflow server":
         return running.place.mlflow.is_up()
     titles = {"worker": "RayTrainWorker", "trial driver": "ImplicitFunc"}
-    alive = running.process.poll() is None
-    return alive and (target not in titles or _ray_process(running.place, titles[target]) is not None)
+    return target not in titles or _ray_process(running.place, titles[target]) is not None
 
 
 def _kill_ray_process(place, title):
