@@ -15,6 +15,7 @@ from ray.tune.search import Searcher
 from tclap.command_line import console
 from tclap.config import Configuration, config_hash
 from tclap.errors import InputError
+from tclap.orchestrate.leftovers import Leftovers
 from tclap.orchestrate.trial import DONE, FAILED, STOPPED, Sweep, run_trial
 from tclap.plan import label
 
@@ -55,7 +56,7 @@ def _tune(sweep: Sweep, progress: Progress, space: dict[str, Any], at_once: int,
             storage_path=f"{sweep.folder}/ray",
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             verbose=0,
-            callbacks=[progress],
+            callbacks=[progress, Leftovers()],
         ),
     ).fit()
 

@@ -1,0 +1,99 @@
+"""Placement groups whose makers are dead: they reserve CPUs and GPUs that no trial would ever get again.
+
+Ray removes a placement group with the job that made it. But a controller of Ray Train that is starting its workers when
+the sweep's process is killed may make one more after Ray has written its job off, and one that is killed itself leaves
+its group for as long as the sweep lives (Ray's own PlacementGroupCleaner knows only groups whose workers have started).
+Seen with Ray 2.60 after some 20 kills; on two CPUs the sweep then waited for ever.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import ray
+from ray import PlacementGroupID, tune
+from ray.util import remove_placement_group
+from ray.util.placement_group import PlacementGroup
+from ray.util.state import list_actors, list_jobs, list_placement_groups
+from ray.util.state.exception import RayStateApiException
+
+from tclap.command_line import console
+
+LOOK_EVERY_S = 30.0
+LIMIT = 10_000  # the most that Ray's state API lists
+ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+
+
+def free_finished_jobs() -> int:
+    """Remove what jobs that have ended, with all their actors, still reserve; returns how many groups that were."""
+    groups = _list(list_placement_groups, ("state", "!=", "REMOVED"))
+    ended = {job.job_id for job in _list(list_jobs) if job.status in ENDED}
+    # A detached actor outlives its job, and keeps its groups. Ray's own cleaner of dead controllers does not count.
+    living = {a.job_id for a in _list(list_actors, ("state", "!=", "DEAD")) if a.class_name != "PlacementGroupCleaner"}
+    return _remove(g.placement_group_id for g in groups if g.creator_job_id in ended - living and not g.is_detached)
+
+
+def without_actors() -> set[str]:
+    """Ids of this job's placement groups that hold CPUs or GPUs for nobody: no actor in them lives or is starting."""
+    job = ray.get_runtime_context().get_job_id()
+    # One that waits for room has no actors yet.
+    groups = _list(list_placement_groups, ("state", "!=", "PENDING"))
+    used = {actor.placement_group_id for actor in _list(list_actors, ("job_id", "=", job), ("state", "!=", "DEAD"))}
+    return {
+        group.placement_group_id
+        for group in groups
+        if group.creator_job_id == job and group.state != "REMOVED" and not group.is_detached
+        if any({"CPU", "GPU"} & bundle["unit_resources"].keys() for bundle in group.bundles)
+        if group.placement_group_id not in used
+    }
+
+
+class Leftovers(tune.Callback):
+    """Frees what the dead left: looks after the start, after each lost trial, and on while there is anything."""
+
+    def __init__(self) -> None:
+        self._suspects: set[str] = set()
+        self._look_at = time.monotonic() + LOOK_EVERY_S
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._look_at = min(self._look_at, time.monotonic() + LOOK_EVERY_S)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._look_at = min(self._look_at, time.monotonic() + LOOK_EVERY_S)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if time.monotonic() < self._look_at:
+            return
+        try:
+            empty = without_actors()
+            # A living controller's group is empty for a moment; one that is twice in a row has nobody.
+            freed = free_finished_jobs() + _remove(empty & self._suspects)
+        except RayStateApiException as error:
+            console.print(f"Ray's state could not be read, looking again soon: {error}", markup=False, style="yellow")
+            self._look_at = time.monotonic() + LOOK_EVERY_S
+            return
+        self._look_at = time.monotonic() + LOOK_EVERY_S if empty else math.inf
+        self._suspects = empty
+        tell(freed)
+
+
+def tell(freed: int) -> None:
+    """A line where anything was freed."""
+    if freed:
+        console.print(f"freed {freed} placement groups of processes that were killed", markup=False, style="yellow")
+
+
+def _list(what: Callable[..., list[Any]], *filters: tuple[str, str, str]) -> list[Any]:
+    # Without an address it asks whichever cluster was started last on this machine.
+    address = ray.get_runtime_context().gcs_address
+    return what(address, filters=list(filters), limit=LIMIT, detail=True)
+
+
+def _remove(ids: Iterable[str]) -> int:
+    groups = [PlacementGroup(PlacementGroupID(bytes.fromhex(name))) for name in ids]
+    for group in groups:
+        remove_placement_group(group)
+    return len(groups)
