@@ -67,23 +67,34 @@ class Leftovers(tune.Callback):
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         if time.monotonic() < self._look_at:
             return
+        self._look_at = math.inf
         try:
             empty = without_actors()
             # A living controller's group is empty for a moment; one that is twice in a row has nobody.
             freed = free_finished_jobs() + _remove(empty & self._suspects)
-        except RayStateApiException as error:
-            console.print(f"Ray's state could not be read, looking again soon: {error}", markup=False, style="yellow")
-            self._look_at = time.monotonic() + LOOK_EVERY_S
+        except RayStateApiException:
+            _tell(None)
             return
-        self._look_at = time.monotonic() + LOOK_EVERY_S if empty else math.inf
+        if empty:
+            self._look_at = time.monotonic() + LOOK_EVERY_S
         self._suspects = empty
-        tell(freed)
+        _tell(freed)
 
 
-def tell(freed: int) -> None:
-    """A line where anything was freed."""
-    if freed:
-        console.print(f"freed {freed} placement groups of processes that were killed", markup=False, style="yellow")
+def free_before_start() -> None:
+    """Free what ended jobs reserve, and say so; or that it cannot be done, where Ray runs without its dashboard."""
+    try:
+        _tell(free_finished_jobs())
+    except RayStateApiException:
+        _tell(None)
+
+
+def _tell(freed: int | None) -> None:
+    if freed is None:
+        text = "Ray's dashboard does not answer, so what killed processes reserve cannot be freed"
+        console.print(text, markup=False, style="yellow")
+    elif freed:
+        console.print(f"freed {freed} placement groups of killed processes", markup=False, style="yellow")
 
 
 def _list(what: Callable[..., list[Any]], *filters: tuple[str, str, str]) -> list[Any]:

@@ -23,8 +23,9 @@ from tclap.data.synth import default_dataset
 from tclap.errors import InputError
 from tclap.evaluation.caption_files import find_clips, read_captions
 from tclap.mirror import node_cache, publish, published_dataset
-from tclap.orchestrate import leftovers, tracking
+from tclap.orchestrate import tracking
 from tclap.orchestrate.extract import prepare_shared
+from tclap.orchestrate.leftovers import free_before_start
 from tclap.orchestrate.reconcile import reconcile
 from tclap.orchestrate.trial import Sweep
 from tclap.orchestrate.waves import concurrent_trials
@@ -129,7 +130,7 @@ def start(settings: SweepSettings, data: Path, dataset_digest: str, example: Con
         on_sigterm = signal.getsignal(signal.SIGTERM)
         ray.init(runtime_env=RUNTIME_ENV, logging_level="CRITICAL", log_to_driver=False)
         signal.signal(signal.SIGTERM, on_sigterm)  # ray.init puts its own in, which ends this process at once
-    leftovers.tell(leftovers.free_finished_jobs())
+    free_before_start()
     at_once = settings.concurrent_trials or concurrent_trials(sweep)
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # files for each trial that nobody reads: MLflow has it all
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # Tune's own boxes, which its verbose=0 does not silence
