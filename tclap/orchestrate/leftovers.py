@@ -9,6 +9,7 @@ Seen with Ray 2.60 after some 20 kills; on two CPUs the sweep then waited for ev
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -98,9 +99,11 @@ def _tell(freed: int | None) -> None:
 
 
 def _list(what: Callable[..., list[Any]], *filters: tuple[str, str, str]) -> list[Any]:
-    # Without an address it asks whichever cluster was started last on this machine.
-    address = ray.get_runtime_context().gcs_address
-    return what(address, filters=list(filters), limit=LIMIT, detail=True)
+    # Ray's state API does not ask the cluster that this process uses, but the one that its environment names (also before
+    # its own argument `address`), or else the latest that was started on this machine.
+    os.environ.pop("RAY_API_SERVER_ADDRESS", None)
+    os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
+    return what(filters=list(filters), limit=LIMIT, detail=True)
 
 
 def _remove(ids: Iterable[str]) -> int:
