@@ -99,8 +99,8 @@ def _tell(freed: int | None) -> None:
 
 
 def _list(what: Callable[..., list[Any]], *filters: tuple[str, str, str]) -> list[Any]:
-    # Ray's state API does not ask the cluster that this process uses, but the one that its environment names (also before
-    # its own argument `address`), or else the latest that was started on this machine.
+    # Ray's state API does not ask the cluster that this process uses, but the one that the environment names (which
+    # goes before its own argument `address`), or else the latest that was started on this machine.
     os.environ.pop("RAY_API_SERVER_ADDRESS", None)
     os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
     return what(filters=list(filters), limit=LIMIT, detail=True)
