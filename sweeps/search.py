@@ -6,8 +6,8 @@ The same command again continues; with more --trials, it goes on from there.
 """
 
 from pydantic_settings import CliApp
+from table4 import ROWS  # the script beside this one
 
-from sweeps.table4 import ROWS
 from tclap.command_line import run_or_exit
 from tclap.orchestrate.search import run_search
 from tclap.search_settings import COEFFICIENTS, SearchSettings

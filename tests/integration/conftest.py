@@ -30,8 +30,9 @@ def run(*command, timeout_s=600, env=None):
 
     In a Ray of its own, unless `env` says otherwise.
     """
-    settings = {**os.environ, "RAY_ADDRESS": "local", "PYTHONPATH": str(REPO)}
-    settings.pop("MLFLOW_TRACKING_URI", None)
+    settings = {**os.environ, "RAY_ADDRESS": "local"}
+    for name in ("MLFLOW_TRACKING_URI", "PYTHONPATH"):  # a script must find what it imports without
+        settings.pop(name, None)
     settings.update(env or {})
     return subprocess.run(
         [sys.executable, *map(str, command)], cwd=REPO, env=settings, capture_output=True, text=True, timeout=timeout_s
