@@ -91,7 +91,9 @@ def start_extraction(extraction: Extraction, model: ContrastiveModel, dataset: D
         clips = np.union1d(composites.first, composites.second)
         bank = load_events(dataset, clips, model.window_s, model.sample_rate_hz)
         probe = _frozen(model, render(bank, composites, 0, 1))
-        folder.mkdir(parents=True, exist_ok=True)
+        # A set that was interrupted while it was put in its place leaves markers of chunks that are not here any more.
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         shape = (len(composites), *probe.shape[1:])
         _check_room(folder, bank.whole.nbytes + bank.half.nbytes + probe[0].nbytes * len(composites))
         np.save(folder / "clips.npy", clips)
@@ -124,21 +126,30 @@ def compute_chunk(extraction: Extraction, model: ContrastiveModel, chunk: int) -
         np.load(folder / "half.npy", mmap_mode="r"),
     )
     start, stop = chunk * CHUNK, min((chunk + 1) * CHUNK, len(composites))
-    out = np.lib.format.open_memmap(folder / "audio.npy", "r+")
-    out[start:stop] = _frozen(model, render(bank, composites, start, stop))
-    out.flush()
+    features = _frozen(model, render(bank, composites, start, stop))
+    laid_out = np.load(folder / "audio.npy", mmap_mode="r")
+    # Written, not mapped: chunks share pages, and NFS would write a neighbour's rows back as this node saw them.
+    with open(folder / "audio.npy", "r+b") as file:
+        file.seek(laid_out.offset + start * laid_out.strides[0])
+        file.write(features.tobytes())
+        file.flush()
+        os.fsync(file.fileno())  # before the marker, which says that they are there
     (folder / f"chunk-{chunk}").touch()
 
 
 def finish_extraction(extraction: Extraction) -> None:
-    """Put the features in their place, once every chunk is there, and drop what they were made from."""
-    with tempfile.TemporaryDirectory(dir=extraction.place.parent, prefix=f".{extraction.place.name}-") as scratch:
-        filled = Path(scratch) / extraction.place.name
-        filled.mkdir()
-        (extraction.folder / "audio.npy").rename(filled / "audio.npy")
-        filled.rename(extraction.place)
+    """Put the features in their place, once every chunk is there, and drop what they were made from.
+
+    May be called again after it was interrupted.
+    """
+    if not extraction.place.exists():
+        with tempfile.TemporaryDirectory(dir=extraction.place.parent, prefix=f".{extraction.place.name}-") as scratch:
+            filled = Path(scratch) / extraction.place.name
+            filled.mkdir()
+            (extraction.folder / "audio.npy").rename(filled / "audio.npy")
+            filled.rename(extraction.place)
     publish(extraction.place)
-    shutil.rmtree(extraction.folder)
+    shutil.rmtree(extraction.folder, ignore_errors=True)
 
 
 def _frozen(model: ContrastiveModel, windows: np.ndarray) -> np.ndarray:

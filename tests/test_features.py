@@ -155,6 +155,33 @@ def test_an_interrupted_extraction_goes_on_where_it_stopped(
     assert len(sets(tmp_path)) == 1
 
 
+def test_a_kill_while_a_set_is_put_in_its_place_leaves_no_zeros(
+    read: Read, mini: Mini, dataset: Dataset, dataset_digest: str, some: Composites, tmp_path: Path
+) -> None:
+    """Its markers say that every chunk is there, and its rows have left the folder."""
+    undisturbed = np.array(read(cache=tmp_path / "undisturbed"))
+    extraction = features.audio_extraction(mini, dataset, dataset_digest, some, tmp_path)
+    features.start_extraction(extraction, mini, dataset)
+    features.compute_chunk(extraction, mini, 0)
+    assert extraction.pending() == []
+    (extraction.folder / "audio.npy").unlink()
+    np.testing.assert_array_equal(read(), undisturbed)
+
+
+def test_putting_a_set_in_its_place_can_be_done_again(
+    mini: Mini, dataset: Dataset, dataset_digest: str, some: Composites, tmp_path: Path
+) -> None:
+    """A kill may come between the set and the end of what it was made from."""
+    extraction = features.audio_extraction(mini, dataset, dataset_digest, some, tmp_path)
+    features.start_extraction(extraction, mini, dataset)
+    features.compute_chunk(extraction, mini, 0)
+    shutil.copytree(extraction.folder, tmp_path / "kept")
+    features.finish_extraction(extraction)
+    shutil.move(tmp_path / "kept", extraction.folder)
+    features.finish_extraction(extraction)
+    assert sets(tmp_path) == [extraction.place.name]
+
+
 def test_unusable_clips_are_named(read: Read, root: Path, tmp_path: Path) -> None:
     data = esc50.read_index(shutil.copytree(root, tmp_path / "bad"))
     for clip in (1, 5):
