@@ -5,9 +5,11 @@ Shapes: B batch, T samples of a window, L tokens of one text, D embedding size; 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 
@@ -54,6 +56,11 @@ def trainable_parameters(model: ContrastiveModel) -> dict[str, nn.Parameter]:
     return {name: p for name, p in model.module().named_parameters() if p.requires_grad}
 
 
-def logit_factor(model: ContrastiveModel) -> Tensor:
-    """exp(logit_scale), clamped at 100 (design 5)."""
-    return model.logit_scale.exp().clamp(max=100.0)
+@torch.no_grad()
+def clamp_logit_scale(model: ContrastiveModel) -> None:
+    """Bring exp(logit_scale) down to 100 where it is above (design 5).
+
+    In place, between steps, as CLIP does: a clamp within the loss would have no gradient there, and the scale would
+    never come down again.
+    """
+    model.logit_scale.clamp_(max=math.log(100.0))

@@ -88,10 +88,8 @@ class Mini(nn.Module):
         return F.normalize(self.audio_projection(x.mean(dim=1)), dim=-1)
 
     def text_frozen(self, texts: Sequence[str]) -> list[Tensor]:
-        return [
-            torch.tensor([self._word_id.get(word, UNKNOWN) for word in words(text)][:MAX_WORDS] or [UNKNOWN])
-            for text in texts
-        ]
+        ids = [[self._word_id.get(word, UNKNOWN) for word in words(text)][:MAX_WORDS] or [UNKNOWN] for text in texts]
+        return [torch.tensor(own, device=self.logit_scale.device) for own in ids]
 
     def text_head(self, features: Sequence[Tensor]) -> Tensor:  # B x [L] -> [B, D]
         ids = nn.utils.rnn.pad_sequence(list(features), batch_first=True, padding_value=PADDING)  # [B, L]

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from tclap.config import OptimiserSettings
 from tclap.features import TextFeatures
 from tclap.losses import contrastive_loss
-from tclap.models.base import ContrastiveModel, logit_factor, trainable_parameters
+from tclap.models.base import ContrastiveModel, clamp_logit_scale, trainable_parameters
 from tclap.training import distributed
 from tclap.training.chunked import ChunkedEmbedding, Encode
 from tclap.training.samples import Stage
@@ -120,7 +120,7 @@ def _loss(model: ContrastiveModel, stage: Stage, step: int, share: slice, audio_
     n, own = stage.audio_rows.shape[1], share.stop - share.start
     audio_z, text_z = (distributed.gather(z[:, :own], n) for z in (audio_z, text_z))  # [K, N, D]
     weights = stage.weights(step).to(audio_z.device)
-    return contrastive_loss(audio_z, text_z, logit_factor(model), weights, stage.beta, share)
+    return contrastive_loss(audio_z, text_z, model.logit_scale.exp(), weights, stage.beta, share)
 
 
 def run_stage(
@@ -156,6 +156,7 @@ def run_stage(
             for name, parameter in parameters.items():
                 parameter.copy_(resume["model"][name])
         optimiser.load_state_dict(copy.deepcopy(resume["optimiser"]))  # it keeps the tensors it is given
+    clamp_logit_scale(model)
     module.train()
     device = model.logit_scale.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -178,13 +179,14 @@ def run_stage(
             distributed.sum_gradients(parameters.values())
             norm = nn.utils.clip_grad_norm_(parameters.values(), settings.grad_clip)
             optimiser.step()
+            clamp_logit_scale(model)
             report(
                 step,
                 {
                     "loss": total,
                     "lr": lr,
                     "grad_norm": float(norm),
-                    "logit_factor": float(logit_factor(model).detach()),
+                    "logit_factor": float(model.logit_scale.detach().exp()),
                 },
             )
             done = step + 1

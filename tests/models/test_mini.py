@@ -1,10 +1,12 @@
+import math
+
 import pytest
 import torch
 
 from tclap import models
 from tclap.data import captions
 from tclap.errors import InputError
-from tclap.models.base import ContrastiveModel, logit_factor, trainable_parameters
+from tclap.models.base import ContrastiveModel, clamp_logit_scale, trainable_parameters
 from tclap.models.mini import MAX_WORDS, UNKNOWN, Mini
 
 NAMES = tuple(f"{adjective} sound {n}" for n, adjective in enumerate(("dull", "bright", "short", "long")))
@@ -130,8 +132,15 @@ def test_unknown_model_is_named() -> None:
 
 
 @torch.no_grad()
-def test_logit_factor_is_clamped() -> None:
+def test_logit_scale_is_clamped_from_above() -> None:
     model = Mini(WORDS)
-    assert float(logit_factor(model)) == pytest.approx(1 / 0.07)
-    model.logit_scale.fill_(9.0)
-    assert float(logit_factor(model)) == 100.0
+    for given, kept in ((math.log(1 / 0.07), 1 / 0.07), (9.0, 100.0)):
+        model.logit_scale.fill_(given)
+        clamp_logit_scale(model)
+        assert float(model.logit_scale.exp()) == pytest.approx(kept)
+
+
+def test_texts_are_where_the_model_is() -> None:
+    model = Mini(WORDS).to("meta")
+    assert {f.device.type for f in model.text_frozen(TEXTS)} == {"meta"}
+    assert model.text_head(model.text_frozen(TEXTS)).shape[0] == len(TEXTS)

@@ -18,7 +18,7 @@ from tclap.config import LossCoefficients, OptimiserSettings
 from tclap.features import TextFeatures
 from tclap.losses import contrastive_loss, stage_b_weights
 from tclap.models import laion, listing, msclap
-from tclap.models.base import ContrastiveModel, logit_factor, trainable_parameters
+from tclap.models.base import ContrastiveModel, trainable_parameters
 from tclap.models.split import SplitClap
 from tclap.training.loop import run_stage
 from tclap.training.samples import Stage
@@ -161,7 +161,7 @@ def batch(model: ContrastiveModel) -> tuple[torch.Tensor, list[str], torch.Tenso
 
 
 def loss_of(model: ContrastiveModel, audio: torch.Tensor, text: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    return contrastive_loss(audio.reshape(3, 2, -1), text.reshape(3, 2, -1), logit_factor(model), weights, beta=1.0)
+    return contrastive_loss(audio.reshape(3, 2, -1), text.reshape(3, 2, -1), model.logit_scale.exp(), weights, beta=1.0)
 
 
 @pytest.mark.parametrize("trainable", ["paper", "projection"])
