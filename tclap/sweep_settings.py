@@ -22,6 +22,7 @@ from tclap.config import (
     StageASettings,
     Trainable,
 )
+from tclap.models.weights import RANDOM
 from tclap.storage import at
 
 # Only what differs from the defaults, which suit mini. Stage lengths are ours: the paper does not print them.
@@ -60,6 +61,12 @@ class TrainingFlags(BaseModel):
     storage: Annotated[UPath, BeforeValidator(lambda text: at(str(text)))] = Field(
         at("runs"), description="folder (of sweeps: or s3:// URL) for results, features and the default MLflow store"
     )
+
+    @field_validator("weights")
+    @classmethod
+    def _weights_are_found_from_anywhere(cls, weights: str | None) -> str | None:
+        # Ray Train's workers run in folders of their own.
+        return weights if weights in (None, RANDOM) else str(Path(weights).expanduser().resolve())
 
     def data_settings(self) -> DataSettings:
         return DataSettings(**{name: getattr(self, name) for name in DataSettings.model_fields if hasattr(self, name)})
@@ -131,11 +138,20 @@ class SweepSettings(TrainingFlags, BaseSettings):
     def _fill_in_preset(cls, given: dict[str, Any]) -> dict[str, Any]:
         return {**PRESETS.get(given.get("preset") or "", {}), **given}
 
+    @model_validator(mode="after")
+    def _workers_of_a_trial_share_no_gpu(self) -> SweepSettings:
+        if self.use_gpu and self.workers > 1 and self.gpus_per_worker < 1:
+            raise ValueError(
+                f"--gpus-per-worker {self.gpus_per_worker:g} with --workers {self.workers}: NCCL refuses two workers "
+                "on one GPU; a trial of one worker may share it, several need one each"
+            )
+        return self
+
     @field_validator("batch_sizes")
     @classmethod
     def _batch_sizes_are_positive(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
-        if not sizes or min(sizes) < 1:
-            raise ValueError("batch sizes must be whole numbers from 1 up")
+        if not sizes or min(sizes) < 1 or len(set(sizes)) != len(sizes):
+            raise ValueError("batch sizes must be distinct whole numbers from 1 up")
         return sizes
 
     @field_validator("seeds")

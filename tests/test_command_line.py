@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pydantic_settings import CliApp
 from tclap import cli
 from tclap.command_line import run_or_exit
 from tclap.search_settings import SearchSettings
+from tclap.sweep_settings import TrainingFlags
 from tclap.training import checkpoint
 
 TABLE4 = Path(__file__).parents[1] / "sweeps" / "table4.py"
@@ -55,13 +57,16 @@ def error_line(capsys, stopped):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--batch-sizes", "0"], "batch sizes must be whole numbers from 1 up"),
+        (["--batch-sizes", "0"], "batch sizes must be distinct whole numbers from 1 up"),
         (["--batch-sizes", "many"], "--batch-sizes 'many'"),
         (["--batch-sizes", "16"], "over the bound of 15: 6 classes"),
         (["--model", "mimi"], "--model 'mimi'"),
         (["--train-folds", "1,4"], "fold 4 is in both train_folds and eval_folds"),
         (["--test-folds", "9"], "test_folds names fold 9"),
+        (["--train-folds", "1", "--test-folds", "[]", "--batch-sizes", "16"], "over the bound of 15: 6 classes"),
         (["--seeds", "0,0"], "seeds must be distinct"),
+        (["--batch-sizes", "4,4"], "batch sizes must be distinct"),
+        (["--use-gpu", "--workers", "2", "--gpus-per-worker", "0.5"], "NCCL refuses two workers on one GPU"),
         (["--name", "a/b"], "--name 'a/b'"),
         (["--lr", "nan"], "--lr"),
     ],
@@ -172,6 +177,58 @@ def test_data_check_lists_every_problem(tclap, capsys, tmp_path):
     assert f"{clips[0].name}: missing" in out
     assert f"{clips[1].name}: unreadable" in out
     assert "2 problem(s)" in out
+
+
+@pytest.fixture
+def one_class(tclap, capsys, tmp_path):
+    with pytest.raises(SystemExit):
+        tclap("data", "synth", tmp_path / "one", "--classes", "2", "--clips", "5")
+    csv = tmp_path / "one" / "meta" / "esc50.csv"
+    lines = csv.read_text().splitlines(keepends=True)
+    csv.write_text("".join(line for line in lines if line.startswith("filename") or line.split(",")[2] == "0"))
+    capsys.readouterr()
+    return tmp_path / "one"
+
+
+def test_one_class_makes_no_pairs(tclap, capsys, one_class, tmp_path):
+    with pytest.raises(SystemExit) as stopped:
+        tclap("data", "check", one_class)
+    assert stopped.value.code == 1
+    assert "has one class; pairs need at least two" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stopped:
+        tclap("data", "preview", one_class, tmp_path / "out")
+    assert "has one class" in error_line(capsys, stopped)
+
+
+def test_a_text_may_be_longer_than_a_file_name(tclap, capsys, dataset, mini, tmp_path):
+    checkpoint.save(tmp_path / "checkpoint", mini, {})
+    with pytest.raises(SystemExit) as stopped:
+        tclap("score", tmp_path / "checkpoint", dataset.path(0), "dog before cat " * 300)
+    assert stopped.value.code == 0
+
+
+@pytest.mark.parametrize("fold", [1, 4, 5])
+def test_a_broken_clip_of_any_fold_is_named_before_anything_runs(table4, tclap, capsys, root, tmp_path, fold):
+    """And where it is mended, the name is still free, though the dataset's digest is another."""
+    data = shutil.copytree(root, tmp_path / "data")
+    broken = next(path for path in sorted((data / "audio").iterdir()) if path.name.startswith(f"{fold}-"))
+    sound = broken.read_bytes()
+    broken.write_bytes(b"RIFF")
+    flags = ("--data", data, "--storage", tmp_path / "runs")
+    for command in (lambda: table4(*flags, "--batch-sizes", "4"), lambda: tclap("train", *flags, "--batch-size", "4")):
+        with pytest.raises(SystemExit) as stopped:
+            command()
+        assert f"1 unusable file(s): {broken.name}: unreadable" in error_line(capsys, stopped)
+    assert not list((tmp_path / "runs").rglob("*.safetensors"))
+    broken.write_bytes(sound)
+    with pytest.raises(AssertionError, match="Ray was started"):
+        table4(*flags, "--batch-sizes", "4")
+
+
+def test_a_relative_path_of_weights_holds_in_every_folder(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert TrainingFlags(model="laion", weights="w/clap").model_settings().weights == str(tmp_path / "w" / "clap")
+    assert TrainingFlags(model="laion", weights="random").weights == "random"
 
 
 def test_preview_writes_every_kind(tclap, root, tmp_path):

@@ -49,7 +49,7 @@ class Check(BaseModel):
         asked = {"train_folds": self.train_folds, "eval_folds": self.eval_folds, "test_folds": self.test_folds}
         sets = {name: folds for name, folds in asked.items() if folds}
         each: dict[str, tuple[int, ...]] = {f"fold {fold}": (int(fold),) for fold in np.unique(dataset.folds)}
-        problems = esc50.decode_problems(dataset, np.arange(len(dataset.filenames)))
+        problems = list(esc50.decode_problems(map(dataset.path, range(len(dataset.filenames)))).values())
         problems += esc50.fold_problems(dataset, sets or each)
         for problem in problems:
             console.print(problem, markup=False)

@@ -116,14 +116,18 @@ class Retrieval(ModelFlags):
 
 
 def _data_of_checkpoint(folder: Path, workspace: Workspace, folds: tuple[int, ...]) -> DataSettings:
-    """The data settings that a checkpoint was trained with. Raises InputError where `folds` were among them."""
+    """The data settings that a checkpoint was trained with, if on this dataset, else the default ones.
+
+    Raises InputError where `folds` were among the training folds.
+    """
     made = checkpoint.read_config(folder).get("provenance", {})
     assert isinstance(made, dict)
-    if "configuration" not in made:
+    here = workspace.dataset_digest
+    if "configuration" not in made or made.get("dataset_digest", here) != here:
         return DataSettings()
     data = DataSettings(**made["configuration"]["data"])
     seen = sorted(set(data.train_folds) & set(folds))
-    if made.get("dataset_digest") == workspace.dataset_digest and seen:
+    if seen:
         raise InputError(f"{folder} was trained on fold {seen[0]} of this dataset; score it on other --folds")
     return data
 

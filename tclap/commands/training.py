@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from pydantic import Field, model_validator
 
 from tclap.command_line import console
@@ -15,7 +16,7 @@ from tclap.sweep_settings import TrainingFlags
 from tclap.training import checkpoint
 from tclap.training.base import base_checkpoint
 from tclap.training.loop import Report
-from tclap.training.run import Workspace, base_of, check, evaluate, open_workspace, provenance, train
+from tclap.training.run import Workspace, base_of, check, check_clips, evaluate, open_workspace, provenance, train
 
 
 def _workspace(flags: TrainingFlags) -> Workspace:
@@ -78,11 +79,13 @@ class Train(TrainingFlags):
         configuration = self.configuration(self.stages, coefficients, self.batch_size)
         workspace = _workspace(self)
         check(workspace.dataset, configuration)
+        check_clips(workspace, configuration.data)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
         start = base_of(workspace, configuration)
         runs = [configuration.stage_a_configuration()] if self.stages == "AB" else []
         for part in [*runs, configuration]:
             losses: list[float] = []
-            model = train(workspace, part, self.seed, start, report=_append_loss(losses))
+            model = train(workspace, part, self.seed, start, report=_append_loss(losses), device=device)
             start = local_folder(checkpoint_folder(self.storage / self.name, part, self.seed))
             checkpoint.save(start, model, provenance(workspace, part, self.seed))
             name, stage = config_hash(part), part.stages[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -43,7 +44,7 @@ class Score(TrainedModel):
     inputs: CliPositionalArg[list[str]] = Field(description='a.wav b.wav "dog before cat" ...')
 
     def cli_cmd(self) -> None:
-        audio = [given for given in self.inputs if Path(given).is_file()]
+        audio = [given for given in self.inputs if os.path.isfile(given)]  # Path.is_file raises for a long text
         texts = [given for given in self.inputs if given not in audio]
         lost = [text for text in texts if text.lower().endswith(AUDIO_ENDINGS)]
         if lost:

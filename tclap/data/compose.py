@@ -107,7 +107,7 @@ def load_events(dataset: Dataset, clips: Iterable[int], window_s: float, sample_
         return None
 
     with ThreadPoolExecutor() as pool:
-        raise_problems(dataset, [problem for problem in pool.map(load, range(len(ids))) if problem])
+        raise_problems(dataset.audio, [problem for problem in pool.map(load, range(len(ids))) if problem])
     return bank
 
 

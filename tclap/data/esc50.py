@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +33,12 @@ class Dataset:
     class_ids: np.ndarray  # [n] int, 0..C-1 in the order of the csv's `target`
     class_names: tuple[str, ...]  # [C] with spaces instead of underscores
 
+    @property
+    def audio(self) -> Path:
+        return self.root / "audio"
+
     def path(self, clip: int) -> Path:
-        return self.root / "audio" / self.filenames[clip]
+        return self.audio / self.filenames[clip]
 
     def clips_in(self, folds: Iterable[int]) -> np.ndarray:
         """Indices of the clips of `folds`, ascending."""
@@ -86,8 +90,7 @@ def read_index(root: Path) -> Dataset:
 def digest(dataset: Dataset) -> str:
     """SHA-256 over the index and the bytes of every audio file, as hex. Raises InputError naming missing files."""
     missing = [dataset.filenames[clip] for clip in range(len(dataset.filenames)) if not dataset.path(clip).is_file()]
-    if missing:
-        raise InputError(_named(dataset, [f"{name}: missing" for name in missing]))
+    raise_problems(dataset.audio, [f"{name}: missing" for name in missing])
     with ThreadPoolExecutor() as pool:
         files = pool.map(
             lambda clip: hashlib.sha256(dataset.path(clip).read_bytes()).hexdigest(),
@@ -117,11 +120,10 @@ def decode(path: Path, sample_rate_hz: int) -> np.ndarray:
     return mono
 
 
-def decode_problems(dataset: Dataset, clips: Sequence[int] | np.ndarray) -> list[str]:
-    """One line for each clip that cannot be used, in the order of `clips`."""
+def decode_problems(paths: Iterable[Path]) -> dict[Path, str]:
+    """One line for each file that cannot be used, in the order of `paths`."""
 
-    def problem(clip: int) -> str | None:
-        path = dataset.path(clip)
+    def problem(path: Path) -> str | None:
         try:
             decode(path, soundfile.info(path).samplerate if path.is_file() else 1)
         except InputError as error:
@@ -130,19 +132,23 @@ def decode_problems(dataset: Dataset, clips: Sequence[int] | np.ndarray) -> list
             return f"{path.name}: unreadable ({error.error_string})"
         return None
 
+    files = list(paths)
     with ThreadPoolExecutor() as pool:
-        return [line for line in pool.map(problem, clips) if line]
+        return {path: line for path, line in zip(files, pool.map(problem, files), strict=True) if line}
 
 
-def raise_problems(dataset: Dataset, problems: list[str]) -> None:
-    """Raise one InputError naming every problem, or nothing where there is none."""
-    if problems:
-        raise InputError(_named(dataset, problems))
+def raise_problems(folder: Path, problems: Iterable[str]) -> None:
+    """Raise one InputError naming every problem with the files of `folder`, or nothing where there is none."""
+    lines = list(problems)
+    if lines:
+        raise InputError(f"{folder}: {len(lines)} unusable file(s): {'; '.join(lines)}")
 
 
 def fold_problems(dataset: Dataset, fold_sets: dict[str, tuple[int, ...]]) -> list[str]:
-    """Folds that do not exist, and classes without clips in a fold set, each as one line."""
+    """A single class, folds that do not exist, and classes without clips in a fold set, each as one line."""
     problems = []
+    if len(dataset.class_names) < 2:
+        problems.append(f"{dataset.root} has one class; pairs need at least two")
     present = sorted(set(dataset.folds.tolist()))
     for name, folds in fold_sets.items():
         absent = [fold for fold in folds if fold not in present]
@@ -162,8 +168,6 @@ def check_folds(dataset: Dataset, fold_sets: dict[str, tuple[int, ...]]) -> None
     problems = fold_problems(dataset, fold_sets)
     if problems:
         raise InputError("; ".join(problems))
-    if len(dataset.class_names) < 2:
-        raise InputError(f"{dataset.root} has one class; pairs need at least two")
 
 
 def download_esc50(out: Path) -> Path:
@@ -191,7 +195,3 @@ def download_esc50(out: Path) -> Path:
     shutil.rmtree(unpacked)
     Path(archive).unlink()
     return out
-
-
-def _named(dataset: Dataset, problems: list[str]) -> str:
-    return f"{dataset.root / 'audio'}: {len(problems)} unusable file(s): " + "; ".join(problems)

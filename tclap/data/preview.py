@@ -10,7 +10,7 @@ import soundfile
 
 from tclap.data import captions, compose
 from tclap.data.draws import draw_pairs
-from tclap.data.esc50 import Dataset
+from tclap.data.esc50 import Dataset, check_folds
 from tclap.errors import InputError
 
 
@@ -19,10 +19,11 @@ def write_preview(
 ) -> pd.DataFrame:
     """Write single, forward, reversed and overlay windows of `count` class pairs; returns and writes captions.csv.
 
-    Raises InputError where `out` holds files already, or a clip cannot be used.
+    Raises InputError where `out` holds files already, the dataset has one class, or a clip cannot be used.
     """
     if out.exists() and any(out.iterdir()):
         raise InputError(f"{out} is not empty; choose another folder or delete it")
+    check_folds(dataset, {})
     n_classes = len(dataset.class_names)
     draws = draw_pairs(dataset, np.unique(dataset.folds).tolist(), np.arange(n_classes), 1, seed)
     pairs = np.random.default_rng(seed).permutation(len(draws.clips))[:count]

@@ -7,6 +7,7 @@ Clotho: `file_name,caption_1,...,caption_5`, one line for each clip. Any audio s
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +34,14 @@ class Clips:
     folder: Path
     paths: tuple[Path, ...]
     captions: tuple[tuple[str, ...], ...]  # [n], each as many as the clip has
-    missing: tuple[str, ...]  # named, but not there
+    missing: tuple[str, ...]  # named, but not there, or not usable
+
+    def without(self, unusable: Container[Path]) -> Clips:
+        """The clips less those files, which count as missing."""
+        kept = [(path, own) for path, own in zip(self.paths, self.captions, strict=True) if path not in unusable]
+        lost = tuple(_stem(path.name) for path in self.paths if path in unusable)
+        paths, captions = (tuple(part) for part in zip(*kept, strict=True)) if kept else ((), ())
+        return Clips(self.folder, paths, captions, self.missing + lost)
 
 
 def read_captions(csv: Path) -> list[Captioned]:

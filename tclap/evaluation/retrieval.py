@@ -22,7 +22,7 @@ import torch
 from scipy.special import gammaln
 
 from tclap.data.compose import WINDOW_RMS, event
-from tclap.data.esc50 import decode
+from tclap.data.esc50 import decode, raise_problems
 from tclap.errors import InputError
 from tclap.evaluation.caption_files import Clips
 from tclap.evaluation.ranking import DECIMALS
@@ -47,7 +47,7 @@ class Retrieval:
 def retrieve(model: ContrastiveModel, clips: Clips, allow_missing: bool = False, seed: int = 0) -> Retrieval:
     """Score `model` on captioned clips. A clip of any length is heard in one window, its loudest.
 
-    Raises InputError naming missing clips unless `allow_missing`, and naming every file that cannot be used.
+    Raises InputError naming the missing clips, and the files that cannot be used, unless `allow_missing`.
     """
     if clips.missing and not allow_missing:
         few = ", ".join(clips.missing[:5]) + (", ..." if len(clips.missing) > 5 else "")
@@ -55,19 +55,31 @@ def retrieve(model: ContrastiveModel, clips: Clips, allow_missing: bool = False,
             f"{len(clips.missing)} of {len(clips.missing) + len(clips.paths)} clips are missing in {clips.folder}: "
             f"{few}; --allow-missing evaluates without them"
         )
+    audio, problems = _embed(model, clips.paths)
+    if not allow_missing:
+        raise_problems(clips.folder, problems.values())
+    clips = clips.without(problems)
     if len(clips.paths) < 2:
-        raise InputError(f"{clips.folder} has {len(clips.paths)} of the clips; retrieval needs at least 2")
+        raise InputError(f"{clips.folder} has {len(clips.paths)} usable clip(s) of those; retrieval needs at least 2")
     texts = [text for captions in clips.captions for text in captions]
     clip_of = np.repeat(np.arange(len(clips.paths)), [len(captions) for captions in clips.captions])
-    scores = score_retrieval(embed_clips(model, clips.paths), embed_texts(model, texts), clip_of, seed)
+    scores = score_retrieval(audio, embed_texts(model, texts), clip_of, seed)
     return Retrieval(scores, len(clips.paths), len(texts), clips.missing)
 
 
-@torch.no_grad()
 def embed_clips(model: ContrastiveModel, paths: Sequence[Path]) -> np.ndarray:
     """[n, D] embeddings of each clip's window. Raises one InputError naming every file that cannot be used."""
+    embedded, problems = _embed(model, paths)
+    raise_problems(paths[0].parent, problems.values())
+    return embedded
+
+
+@torch.no_grad()
+def _embed(model: ContrastiveModel, paths: Sequence[Path]) -> tuple[np.ndarray, dict[Path, str]]:
+    """Embeddings [usable, D] of the clips that can be used, and what is wrong with each other one."""
     device = model.logit_scale.device
-    done, problems = [], []
+    done: list[np.ndarray] = []
+    problems: dict[Path, str] = {}
 
     def window(path: Path) -> np.ndarray | str:
         try:
@@ -78,14 +90,14 @@ def embed_clips(model: ContrastiveModel, paths: Sequence[Path]) -> np.ndarray:
 
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(paths), EMBED_BATCH):
-            windows = list(pool.map(window, paths[start : start + EMBED_BATCH]))
-            problems += [problem for problem in windows if isinstance(problem, str)]
-            if not problems:
-                wave = torch.from_numpy(np.stack([w for w in windows if not isinstance(w, str)])).to(device)
+            batch = paths[start : start + EMBED_BATCH]
+            heard = dict(zip(batch, pool.map(window, batch), strict=True))
+            problems |= {path: problem for path, problem in heard.items() if isinstance(problem, str)}
+            usable = [heard[path] for path in batch if path not in problems]
+            if usable:
+                wave = torch.from_numpy(np.stack(usable)).to(device)
                 done.append(model.audio_head(model.audio_frozen(wave)).float().cpu().numpy())
-    if problems:
-        raise InputError(f"{paths[0].parent}: {len(problems)} unusable file(s): " + "; ".join(problems))
-    return np.concatenate(done)
+    return np.concatenate(done) if done else np.empty((0, 0), np.float32), problems
 
 
 @torch.no_grad()

@@ -14,15 +14,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tclap.config import Configuration, DataSettings
+from tclap.config import Configuration, DataSettings, canonical_hash
 from tclap.data.compose import Composites
 from tclap.data.draws import batch_schedule, check_batch_size, draw_pairs
-from tclap.data.esc50 import Dataset, check_folds, digest, read_index
+from tclap.data.esc50 import Dataset, check_folds, decode_problems, digest, raise_problems, read_index
 from tclap.evaluation.evaluate import zste_scores
 from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import build_suite
 from tclap.features import audio_features, text_features
 from tclap.models.base import ContrastiveModel
+from tclap.storage import write_atomically
 from tclap.training import checkpoint
 from tclap.training.base import base_checkpoint, seen_classes
 from tclap.training.loop import Report, State, run_stage
@@ -49,11 +50,22 @@ def open_workspace(root: Path, cache: Path, dataset_digest: str | None = None) -
 def check(dataset: Dataset, configuration: Configuration) -> None:
     """Raise InputError where the folds or the batch size do not fit the dataset; reads no audio."""
     data = configuration.data
-    check_folds(
-        dataset,
-        {"train_folds": data.train_folds, "eval_folds": data.eval_folds, "test_folds": data.test_folds},
-    )
+    sets = {"train_folds": data.train_folds, "eval_folds": data.eval_folds, "test_folds": data.test_folds}
+    check_folds(dataset, {name: folds for name, folds in sets.items() if folds})  # only test_folds may be empty
     check_batch_size(configuration.batch_size, len(seen_classes(dataset, data)))
+
+
+def check_clips(workspace: Workspace, data: DataSettings) -> None:
+    """Raise one InputError naming every clip of the three fold sets that cannot be used.
+
+    A dataset that has passed is not decoded again.
+    """
+    folds = sorted({*data.train_folds, *data.eval_folds, *data.test_folds})
+    passed = workspace.cache / "decoded" / canonical_hash([workspace.dataset_digest, folds], 16)
+    if not passed.exists():
+        dataset = workspace.dataset
+        raise_problems(dataset.audio, decode_problems(map(dataset.path, dataset.clips_in(folds))).values())
+        write_atomically(passed, "")
 
 
 def training_samples(dataset: Dataset, data: DataSettings) -> Samples:

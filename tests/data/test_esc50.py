@@ -225,18 +225,19 @@ def test_problems_are_all_listed_in_order(tmp_path: Path) -> None:
     table = pd.concat([rows()] * 4, ignore_index=True)
     table["filename"] = [f"{n}.wav" for n in range(len(table))]
     data = esc50.read_index(write(tmp_path / "bad", table))
-    assert esc50.decode_problems(data, range(16)) == []
+    paths = [data.path(clip) for clip in range(16)]
+    assert esc50.decode_problems(paths) == {}
     at = dict(zip(range(1, 16, 2), FILE_FAULTS.items(), strict=False))
     for clip, (spoil, _) in at.items():
         spoil(data.path(clip))
-    lines = esc50.decode_problems(data, range(16))
+    lines = list(esc50.decode_problems(paths).values())
     assert [line.split(":")[0] for line in lines] == [f"{clip}.wav" for clip in at]
     assert all(word in line for line, (_, word) in zip(lines, at.values(), strict=True))
-    assert len(esc50.decode_problems(data, [1, 2, 3])) == 2
+    assert list(esc50.decode_problems(paths[1:4])) == [paths[1], paths[3]]
     with pytest.raises(InputError) as caught:
-        esc50.raise_problems(data, lines)
+        esc50.raise_problems(data.audio, lines)
     one_line(caught, data.root / "audio", f"{len(at)} unusable", *lines)
-    esc50.raise_problems(data, [])
+    esc50.raise_problems(data.audio, [])
 
 
 def test_folds_that_do_not_exist(small: Dataset) -> None:
@@ -263,6 +264,7 @@ def test_one_class_makes_no_pair(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         esc50.check_folds(data, {"train_folds": (1,), "eval_folds": (2,)})
     one_line(caught, data.root, "at least two")
+    assert len(esc50.fold_problems(data, {})) == 1
 
 
 def test_digest_sees_audio_and_index(small: Dataset, tmp_path: Path) -> None:
@@ -299,7 +301,7 @@ def test_real_index() -> None:
 def test_real_clips_decode() -> None:
     data = esc50.read_index(REAL)
     clips = range(0, len(data.filenames), 160)
-    assert esc50.decode_problems(data, clips) == []
+    assert esc50.decode_problems(map(data.path, clips)) == {}
     for clip in clips:
         wave = esc50.decode(data.path(clip), 44_100)
         assert len(wave) / 44_100 == pytest.approx(5.0, abs=0.1)

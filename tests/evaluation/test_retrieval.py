@@ -130,6 +130,12 @@ def test_unusable_files_are_all_named(tmp_path: Path) -> None:
     found = find_clips(tmp_path, [Captioned((name,), ("a sound",)) for name in "abc"])
     with pytest.raises(InputError, match=r"2 unusable file.*a\.wav: unreadable.*b\.wav: silent"):
         retrieve(Mini(["sound"]), found)
+    with pytest.raises(InputError, match="1 usable clip"):
+        retrieve(Mini(["sound"]), found, allow_missing=True)
+    soundfile.write(tmp_path / "d.wav", np.ones(3000) / 2, 16_000)
+    four = find_clips(tmp_path, [Captioned((name,), (f"{name} sound",)) for name in "dabc"])
+    result = retrieve(Mini(["sound"]), four, allow_missing=True)
+    assert (result.clips, result.captions, result.missing) == (2, 2, ("a", "b"))
     with pytest.raises(InputError, match="at least 2"):
         retrieve(Mini(["sound"]), find_clips(tmp_path, [Captioned(("c",), ("a sound",))]))
 
