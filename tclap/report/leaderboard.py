@@ -66,7 +66,8 @@ def rank(
 
     Columns: the settings, `seeds` (how many), each metric's mean and, as "<metric> ±", half of its interval, `front`
     (on the Pareto front of `objectives`), `excluded` and `config_hash`. A configuration cannot win where a guard does
-    not hold for its mean, or where it lacks seeds that others have: a mean of one lucky seed is not comparable.
+    not hold for its mean. Where it lacks seeds that others have, it can neither win nor be on the front: a mean of one
+    lucky seed is not comparable.
     Equals keep the order of `frame`. Raises InputError for an unknown metric.
     """
     metrics = list(dict.fromkeys([metric, *objectives, *(guard.metric for guard in guards)]))
@@ -85,7 +86,9 @@ def rank(
         reasons += [f"no {metric}"] * bool(np.isnan(row[metric]))
         rows.append({**row, "excluded": "; ".join(reasons), "config_hash": name})
     ranked = pd.DataFrame(rows)
-    front = pareto_front(ranked[list(objectives or [metric])].to_numpy())
+    comparable = (ranked["seeds"] == most).to_numpy()
+    front = np.zeros(len(ranked), bool)
+    front[comparable] = pareto_front(ranked.loc[comparable, list(objectives or [metric])].to_numpy())
     ranked.insert(ranked.columns.get_loc("excluded"), "front", front)  # type: ignore[arg-type]
     out = (ranked["excluded"] != "").rename("out")
     order = pd.concat([out, -ranked[metric]], axis=1).sort_values(["out", metric], kind="stable").index

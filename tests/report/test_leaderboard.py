@@ -37,6 +37,14 @@ def test_ranks_by_mean_with_t_interval_and_keeps_the_order_of_equals(frame_of: F
     assert winner(ranked)["alpha_ct"] == 1
 
 
+def test_who_lacks_seeds_is_not_on_the_front_and_pushes_nobody_off(frame_of: Frame) -> None:
+    frame = frame_of(THREE)
+    lucky = frame["alpha_ct"] == 1
+    ranked = rank(frame[~lucky | (frame["seed"] == frame["seed"].min())], "zste/temporal")
+    assert ranked["excluded"].tolist() == ["", "", "1 of 3 seeds"]
+    assert ranked["front"].tolist() == [True, False, False]
+
+
 def test_one_seed_has_no_interval(frame_of: Frame) -> None:
     ranked = rank(frame_of({(1, 0, 1e-3): [60.0]}), "zste/temporal")
     assert math.isnan(ranked["zste/temporal ±"].iloc[0])
