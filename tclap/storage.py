@@ -19,7 +19,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -53,16 +54,18 @@ def local_folder(storage: Place) -> Path:
 
 @contextmanager
 def staged(place: Place) -> Iterator[Path]:
-    """A local folder to write into: `place` itself, or one whose files are uploaded to it when the block ends."""
+    """A local folder to write into: `place` itself, or one whose files are uploaded to it however the block ends."""
     if isinstance(place, Path):
         place.mkdir(parents=True, exist_ok=True)
         yield place
         return
     with tempfile.TemporaryDirectory() as scratch:
-        yield Path(scratch)
-        for file in sorted(path for path in Path(scratch).rglob("*") if path.is_file()):
-            target = place.joinpath(*file.relative_to(scratch).parts)
-            target.fs.put_file(str(file), target.path)
+        try:
+            yield Path(scratch)
+        finally:
+            for file in sorted(path for path in Path(scratch).rglob("*") if path.is_file()):
+                target = place.joinpath(*file.relative_to(scratch).parts)
+                target.fs.put_file(str(file), target.path)
 
 
 @contextmanager
@@ -137,9 +140,9 @@ def write_atomically(path: Place, text: str) -> None:
         path.write_text(text)  # one PUT
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}-", delete=False) as scratch:
-        scratch.write(text)
-    os.replace(scratch.name, path)
+    scratch = path.with_name(f".{path.name}-{uuid.uuid4().hex}")  # not of tempfile, whose files only their owner reads
+    scratch.write_text(text)
+    os.replace(scratch, path)
 
 
 def claim_name(sweep: Place, identity: dict[str, Any]) -> None:
@@ -148,15 +151,19 @@ def claim_name(sweep: Place, identity: dict[str, Any]) -> None:
     if not path.exists():
         write_atomically(path, json.dumps(identity, indent=1))
         return
-    before = json.loads(path.read_text())
-    missing = "(not set)"
-    changes = [
-        f"{key} was {before.get(key, missing)}, now {identity.get(key, missing)}"
-        for key in sorted(before.keys() | identity.keys())
-        if before.get(key) != identity.get(key)
-    ]
+    changes = differences(json.loads(path.read_text()), identity)
     if changes:
-        raise InputError(f"the name {sweep.name} stands for another sweep in {sweep.parent}: {'; '.join(changes)}")
+        raise InputError(f"the name {sweep.name} stands for another sweep in {sweep.parent}: {changes}")
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """ "lr was 0.001, now 0.01; ..." for every key whose value differs; "" where none does."""
+    missing = "(not set)"
+    return "; ".join(
+        f"{key} was {before.get(key, missing)}, now {now.get(key, missing)}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key, missing) != now.get(key, missing)
+    )
 
 
 def stop_file(sweep: Place) -> Place:

@@ -1,16 +1,17 @@
 """Base model and frozen features over the cluster, before the first trial: chunk by chunk, where there is room.
 
-A chunk that is done stays done: after a lost node, a kill or Ctrl-C only the missing chunks are computed.
+A chunk that is done stays done: after a lost node, a kill or Ctrl-C only the missing chunks are computed. Ray's own
+queue of tasks shares them out, and tries again what was lost, wherever there is room by then.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import ray
 import ray.exceptions
 import torch
-from ray.util import ActorPool
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -25,10 +26,14 @@ from tclap.features import (
     start_extraction,
     text_features,
 )
-from tclap.orchestrate.trial import Sweep, workspace_of
+from tclap.orchestrate.worker import Sweep, workspace_of
 from tclap.storage import at, stop_requested
 from tclap.training import checkpoint
 from tclap.training.run import base_of, prepare, shared_inputs
+
+RETRIES = 20  # of a task whose process or node was lost
+PARTS_A_PROCESS = 2  # each loads the model once; more than one, so that a fast node takes over some of a slow one's
+LOOK_EVERY_S = 0.5
 
 
 def prepare_shared(sweep: Sweep, configuration: Configuration, use_gpu: bool, console: Console) -> None:
@@ -37,19 +42,21 @@ def prepare_shared(sweep: Sweep, configuration: Configuration, use_gpu: bool, co
     Raises InputError where clips or weights cannot be used.
     """
     settings = configuration.model_dump_json()
+    # With its GPUs named here, and not in .options(), a task's process ends with it and does not stay on the GPU.
+    on_device = ray.remote(num_cpus=1, num_gpus=int(use_gpu), max_retries=RETRIES)
     try:
         if sweep.origin is not None:
             # Chunks are put together on a disk that all see; without one, a single node does it, and publishes.
-            ray.get(_prepare.options(num_gpus=int(use_gpu)).remote(sweep, settings))
+            ray.get(on_device(_prepare).remote(sweep, settings))
             return
         base, extractions, sizes = ray.get(_start.remote(sweep, settings))
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, InputError):
             raise InputError(str(error.cause)) from error
         raise
-    remote_extractor = ray.remote(num_cpus=1, num_gpus=int(use_gpu), max_restarts=-1, max_task_retries=-1)(_Extractor)
+    compute = on_device(_compute)
     kind = "GPU" if use_gpu else "CPU"
-    room = int(ray.cluster_resources().get(kind, 1))
+    parts = PARTS_A_PROCESS * int(ray.cluster_resources().get(kind, 1))
     for extraction, size in zip(extractions, sizes, strict=True):
         # Two sweeps over one cache: the second waits here, and then finds the set made.
         with locked(extraction.place):
@@ -61,28 +68,27 @@ def prepare_shared(sweep: Sweep, configuration: Configuration, use_gpu: bool, co
                 f"{len(chunks)} chunks to compute",
                 markup=False,
             )
-            actors = [remote_extractor.remote(base) for _ in range(min(room, len(chunks)))]
-            work = ActorPool(actors).map_unordered(
-                lambda actor, c: actor.compute.remote(*c), [(extraction, c) for c in chunks]
-            )
+            shares = [share for share in (chunks[i::parts] for i in range(parts)) if share]
+            waiting = [compute.remote(base, extraction, share) for share in shares]
             with _bar(console) as bar:
                 task = bar.add_task("features", total=len(chunks))
-                for _ in work:
-                    bar.advance(task)
+                while waiting:
+                    done, waiting = ray.wait(waiting, timeout=LOOK_EVERY_S)
+                    ray.get(done)  # raises what a task raised
+                    bar.update(task, completed=len(chunks) - len(extraction.pending()))
                     if stop_requested(at(sweep.folder)):
+                        for left in waiting:
+                            ray.cancel(left, force=True)
                         raise KeyboardInterrupt  # the chunks that are done stay
-            for actor in actors:
-                ray.kill(actor)  # they hold the CPUs that the next task needs
             ray.get(_finish.remote(extraction))
 
 
-@ray.remote(num_cpus=1, max_retries=3)
 def _prepare(sweep: Sweep, settings: str) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     prepare(workspace_of(sweep), Configuration.model_validate_json(settings), device)
 
 
-@ray.remote(num_cpus=1, max_retries=3)
+@ray.remote(num_cpus=1, max_retries=RETRIES)
 def _start(sweep: Sweep, settings: str) -> tuple[str, list[Extraction], list[int]]:
     """Base model, text features, and the audio sets laid out: (base checkpoint, extractions, sizes in bytes)."""
     workspace = workspace_of(sweep)
@@ -101,21 +107,17 @@ def _start(sweep: Sweep, settings: str) -> tuple[str, list[Extraction], list[int
     return str(base), extractions, sizes
 
 
-@ray.remote(num_cpus=1, max_retries=3)
+def _compute(base: str, extraction: Extraction, chunks: Sequence[int]) -> None:
+    """Compute those of `chunks` that are missing: a task that is tried again does the rest."""
+    model = checkpoint.load(Path(base))
+    model.module().to("cuda" if torch.cuda.is_available() else "cpu")
+    for chunk in sorted(set(chunks) & set(extraction.pending())):
+        compute_chunk(extraction, model, chunk)
+
+
+@ray.remote(num_cpus=1, max_retries=RETRIES)
 def _finish(extraction: Extraction) -> None:
-    if not extraction.place.exists():  # a retried task may find its own work done
-        finish_extraction(extraction)
-
-
-class _Extractor:
-    """Holds the model of one process; computing a chunk twice does no harm."""
-
-    def __init__(self, base: str) -> None:
-        self._model = checkpoint.load(Path(base))
-        self._model.module().to("cuda" if torch.cuda.is_available() else "cpu")
-
-    def compute(self, extraction: Extraction, chunk: int) -> None:
-        compute_chunk(extraction, self._model, chunk)
+    finish_extraction(extraction)
 
 
 def _bar(console: Console) -> Progress:

@@ -1,4 +1,4 @@
-"""MLflow runs against what is really done: after this, no run of the sweep is RUNNING, and none is there twice."""
+"""MLflow runs against what is really done: afterwards that is FINISHED, no run is RUNNING, and none is there twice."""
 
 from __future__ import annotations
 
@@ -28,5 +28,7 @@ def reconcile(client: MlflowClient, experiment_id: str, sweep: str, folder: Plac
         for run in runs:
             if run is not kept:
                 client.delete_run(run.info.run_id)
-        if kept.info.status == "RUNNING":
+        if result is not None and kept.info.status != "FINISHED":
+            client.set_terminated(kept.info.run_id, "FINISHED")  # it ended while an earlier look took it for dead
+        elif result is None and kept.info.status == "RUNNING":
             client.set_terminated(kept.info.run_id, "KILLED")

@@ -18,7 +18,7 @@ from rich.markup import escape
 
 from tclap.command_line import console
 from tclap.config import Configuration, config_hash
-from tclap.data.esc50 import digest, read_index
+from tclap.data.esc50 import decode_problems, raise_problems, read_index
 from tclap.data.synth import default_dataset
 from tclap.errors import InputError
 from tclap.evaluation.caption_files import find_clips, read_captions
@@ -27,12 +27,12 @@ from tclap.orchestrate import tracking
 from tclap.orchestrate.extract import prepare_shared
 from tclap.orchestrate.leftovers import free_before_start
 from tclap.orchestrate.reconcile import reconcile
-from tclap.orchestrate.trial import Sweep
 from tclap.orchestrate.waves import concurrent_trials
+from tclap.orchestrate.worker import Sweep
 from tclap.plan import label
 from tclap.storage import Place, cache_folder, check_writable, claim_name, is_local, stop_file, stop_requested
 from tclap.sweep_settings import SweepSettings
-from tclap.training.run import check
+from tclap.training.run import check, check_clips, open_workspace
 
 # Train polls its workers every 2 s by default, which a trial of seconds waits for again and again.
 # It also starts a process for each trial that waits for notices of preempted nodes; a trial that loses one goes on from
@@ -45,8 +45,8 @@ DONE, FAILED, INTERRUPTED = 0, 1, 130  # exit codes; 130 is what a shell reports
 def claimed(settings: SweepSettings, configurations: Sequence[Configuration]) -> Iterator[tuple[Path, str]]:
     """Check everything that can be checked before Ray starts, and hold the sweep's name: (dataset folder, digest).
 
-    Raises InputError where settings and dataset do not fit, where the name stands for another sweep, or where
-    another process runs it.
+    Raises InputError where settings and dataset do not fit, where clips cannot be used, where the name stands for
+    another sweep, or where another process runs it.
     """
     _check_outlives_job(settings.storage)
     check_writable(settings.sweep_folder)
@@ -54,7 +54,8 @@ def claimed(settings: SweepSettings, configurations: Sequence[Configuration]) ->
     data = settings.data or default_dataset(settings.storage if isinstance(settings.storage, Path) else cache)
     check_dataset(data, configurations)
     _check_retrieval(settings)
-    dataset_digest = digest(read_index(data))
+    workspace = open_workspace(data, cache)
+    check_clips(workspace, configurations[0].data)  # before the name is bound to the digest, which mending them changes
     tracking.tracking_uri(settings.storage)
     # With object storage, which has no locks, it keeps away the other processes of this machine alone.
     place = settings.sweep_folder if isinstance(settings.sweep_folder, Path) else cache / settings.name
@@ -62,8 +63,8 @@ def claimed(settings: SweepSettings, configurations: Sequence[Configuration]) ->
     try:
         # The kernel lets go of it however this process ends.
         with FileLock(place / "driver.lock", timeout=0):
-            claim_name(settings.sweep_folder, {**settings.identity(), "dataset": dataset_digest})
-            yield data, dataset_digest
+            claim_name(settings.sweep_folder, {**settings.identity(), "dataset": workspace.dataset_digest})
+            yield data, workspace.dataset_digest
     except Timeout as error:
         raise InputError(f"another process is running the sweep {settings.name} in {settings.storage}") from error
 
@@ -99,20 +100,49 @@ def _check_retrieval(settings: SweepSettings) -> None:
                 raise InputError(f"{folder} lacks {len(missing)} clips of {csv}; --allow-missing goes on without them")
 
 
+def _decode_retrieval_clips(settings: SweepSettings) -> None:
+    """Raise InputError naming the clips that cannot be used: each trial would find them only after its training."""
+    for name, (folder, csv) in settings.retrieval_sets().items():
+        problems = decode_problems(find_clips(folder, read_captions(csv)).paths)
+        if settings.allow_missing and problems:
+            console.print(f"retrieval {name}: without {'; '.join(problems.values())}", markup=False)
+        else:
+            raise_problems(folder, problems.values())
+
+
 def start(settings: SweepSettings, data: Path, dataset_digest: str, example: Configuration) -> tuple[Sweep, int]:
-    """Open MLflow and Ray, and make what all trials share: the sweep, and how many trials it may run at once."""
+    """Open MLflow and Ray, and make what all trials share: the sweep, and how many trials it may run at once.
+
+    Raises InputError where clips cannot be used, where MLflow or Ray does not answer, or where no trial has room.
+    """
+    _decode_retrieval_clips(settings)
+    sweep = _open_tracking(settings, data, dataset_digest)
+    try:
+        return sweep, _open_ray(settings, sweep, example)
+    except Exception:
+        tracking.connect(sweep.tracking_uri, settings.storage)[0].set_terminated(sweep.parent_run_id, "FAILED")
+        raise
+
+
+def _open_tracking(settings: SweepSettings, data: Path, dataset_digest: str) -> Sweep:
+    """The sweep, with its parent run RUNNING and no other run of it."""
     storage = settings.storage.resolve()
     uri = tracking.tracking_uri(storage)
-    client, experiment_id = tracking.connect(uri, storage)
     mirrored = not is_local(storage)
     if mirrored and settings.data is None:
         publish(published_dataset(_cache(settings), dataset_digest), source=data)
-    sweep = Sweep(
+    with tracking.answering(uri):
+        client, experiment_id = tracking.connect(uri, storage)
+        parent_run_id = tracking.sweep_run(
+            client, experiment_id, settings.name, settings.identity(), data, dataset_digest
+        )
+        reconcile(client, experiment_id, settings.name, settings.sweep_folder)
+    return Sweep(
         name=settings.name,
         folder=str(storage / settings.name),
         data=None if mirrored and settings.data is None else str(data.resolve()),
         dataset_digest=dataset_digest,
-        cache=str(settings.cache if mirrored else _cache(settings)),
+        cache=str(settings.cache if mirrored else _cache(settings)),  # of a node: "~" is for each to expand
         origin=str(storage) if mirrored else None,
         seeds=settings.seeds,
         workers=settings.workers,
@@ -121,15 +151,21 @@ def start(settings: SweepSettings, data: Path, dataset_digest: str, example: Con
         retrieval={name: (str(folder), str(csv)) for name, (folder, csv) in settings.retrieval_sets().items()},
         tracking_uri=uri,
         experiment_id=experiment_id,
-        parent_run_id=tracking.sweep_run(
-            client, experiment_id, settings.name, settings.identity(), data, dataset_digest
-        ),
+        parent_run_id=parent_run_id,
     )
-    reconcile(client, experiment_id, settings.name, settings.sweep_folder)
+
+
+def _open_ray(settings: SweepSettings, sweep: Sweep, example: Configuration) -> int:
+    """Connect to Ray and compute what trials share; returns how many trials there is room for at once."""
     if not ray.is_initialized():
         on_sigterm = signal.getsignal(signal.SIGTERM)
-        ray.init(runtime_env=RUNTIME_ENV, logging_level="CRITICAL", log_to_driver=False)
-        signal.signal(signal.SIGTERM, on_sigterm)  # ray.init puts its own in, which ends this process at once
+        try:
+            ray.init(runtime_env=RUNTIME_ENV, logging_level="CRITICAL", log_to_driver=False)
+        except ConnectionError as error:
+            address = os.environ.get("RAY_ADDRESS")
+            raise InputError(f"no Ray cluster answers at RAY_ADDRESS {address}: {error}") from error
+        finally:
+            signal.signal(signal.SIGTERM, on_sigterm)  # ray.init puts its own in, which ends this process at once
     free_before_start()
     at_once = settings.concurrent_trials or concurrent_trials(sweep)
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # files for each trial that nobody reads: MLflow has it all
@@ -139,7 +175,7 @@ def start(settings: SweepSettings, data: Path, dataset_digest: str, example: Con
     started = time.monotonic()
     prepare_shared(sweep, example, settings.use_gpu, console)
     console.print(f"base model and features ready in {time.monotonic() - started:.0f} s")
-    return sweep, at_once
+    return at_once
 
 
 @contextmanager
@@ -180,13 +216,14 @@ def conclude(
     missing: what was tried and is not done; unfinished: whether anything is left to do (a search may have more to try).
     """
     uri = tracking.tracking_uri(settings.storage)
-    client, experiment_id = tracking.connect(uri, settings.storage)
-    run_id = tracking.sweep_run(client, experiment_id, settings.name, settings.identity(), data, dataset_digest)
-    reconcile(client, experiment_id, settings.name, settings.sweep_folder)
-    for file in files:
-        client.log_artifact(run_id, str(file))
     interrupted = unfinished and stop_requested(settings.sweep_folder)
-    client.set_terminated(run_id, "KILLED" if interrupted else "FAILED" if missing else "FINISHED")
+    with tracking.answering(uri):
+        client, experiment_id = tracking.connect(uri, settings.storage)
+        run_id = tracking.sweep_run(client, experiment_id, settings.name, settings.identity(), data, dataset_digest)
+        reconcile(client, experiment_id, settings.name, settings.sweep_folder)
+        for file in files:
+            client.log_artifact(run_id, str(file))
+        client.set_terminated(run_id, "KILLED" if interrupted else "FAILED" if missing else "FINISHED")
     for configuration, seed in missing:
         console.print(f"not done: {config_hash(configuration)}  {label(configuration)}  seed {seed}", markup=False)
     console.print(f"files: {settings.sweep_folder}", markup=False)

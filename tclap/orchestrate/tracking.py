@@ -13,6 +13,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
+from requests.exceptions import RequestException
 
 from tclap.config import Configuration, config_hash
 from tclap.errors import InputError
@@ -156,15 +158,38 @@ def find_runs(client: MlflowClient, experiment_id: str, tags: Mapping[str, str])
             return runs
 
 
+def is_away(error: BaseException) -> bool:
+    """Whether MLflow's client gave up on a server that does not answer, or only with errors of its own."""
+    return isinstance(error, MlflowException) and isinstance(error.__context__, RequestException)
+
+
+@contextmanager
+def answering(uri: str) -> Iterator[None]:
+    """Raise InputError where MLflow's server does not answer, or refuses, in the block."""
+    try:
+        yield
+    except MlflowException as error:
+        first = str(error).splitlines()[0]
+        raise InputError(
+            f"MLflow at {uri}: {first} (what is done stays; the same command goes on from there)"
+        ) from error
+
+
 class LossLog:
-    """Buffers training metrics and writes them in batches: MLflow takes 15-25 ms a call whatever its size."""
+    """Buffers training metrics and writes them in batches: MLflow takes 15-25 ms a call whatever its size.
+
+    Steps that the run has already, logged by a process that was killed, are not logged again.
+    """
 
     def __init__(self, client: MlflowClient, run_id: str, every_s: float = 2.0) -> None:
         self._client, self._run_id, self._every_s = client, run_id, every_s
+        self._first = 1 + max((metric.step for metric in client.get_metric_history(run_id, "train/loss")), default=-1)
         self._waiting: list[Metric] = []
         self._last = time.monotonic()
 
     def __call__(self, step: int, metrics: Mapping[str, float]) -> None:
+        if step < self._first:
+            return
         now_ms = int(time.time() * 1000)
         self._waiting += [Metric(f"train/{name}", value, now_ms, step) for name, value in metrics.items()]
         if len(self._waiting) >= BATCH_METRICS or time.monotonic() - self._last > self._every_s:

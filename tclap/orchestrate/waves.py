@@ -16,7 +16,8 @@ from tclap.command_line import console
 from tclap.config import Configuration, config_hash
 from tclap.errors import InputError
 from tclap.orchestrate.leftovers import Leftovers
-from tclap.orchestrate.trial import DONE, FAILED, STOPPED, Sweep, run_trial
+from tclap.orchestrate.trial import DONE, FAILED, STOPPED, run_trial
+from tclap.orchestrate.worker import Sweep
 from tclap.plan import label
 
 # What a trial's own driver process takes. With a whole CPU, drivers and workers would wait for each other for ever.

@@ -14,6 +14,7 @@ import pandas as pd
 import psutil
 import torch
 from mlflow import MlflowClient
+from mlflow.entities import ViewType
 from ray.cluster_utils import Cluster
 
 from tclap.config import LossCoefficients, config_hash
@@ -119,6 +120,15 @@ def wait_until_in(running, stage, step, timeout_s=240):
         time.sleep(0.02)
 
 
+def wait_until_extracting(running, chunks, timeout_s=120):
+    """Wait until so many chunks of a feature set are done, and others are not."""
+    deadline = time.monotonic() + timeout_s
+    while len(list((running.place.storage / "cache" / "features").glob("*.partial/chunk-*"))) < chunks:
+        assert running.process.poll() is None, running.log.read_text()[-6000:]
+        assert time.monotonic() < deadline, running.log.read_text()[-6000:]
+        time.sleep(0.02)
+
+
 def _step(train):
     states = sorted(train.glob("checkpoint_2*/state.pt"))
     with contextlib.suppress(OSError, RuntimeError, EOFError):  # it is being written, or was just replaced
@@ -133,6 +143,8 @@ def disturb(running, target):
         _kill_ray_process(place, "RayTrainWorker")
     elif target == "trial driver":
         _kill_ray_process(place, "ImplicitFunc")  # Tune's class for a function trainable
+    elif target == "extraction":
+        _kill_ray_process(place, "_compute")
     elif target == "script":
         running.process.kill()
         running.process.wait()
@@ -186,17 +198,17 @@ def table(running):
     return (running.folder / "table4.csv").read_text()
 
 
-def finished_runs(running):
-    """(sweep, config_hash, seed) of each child run that is FINISHED."""
-    runs = [run for run in runs_of(running) if run.data.tags["kind"] != "sweep" and run.info.status == "FINISHED"]
+def children_of(running):
+    """(sweep, config_hash, seed) of each child run there ever was: those too that reconciling deleted as doubles."""
+    runs = [run for run in runs_of(running, ViewType.ALL) if run.data.tags["kind"] != "sweep"]
     return [(running.name, run.data.tags["config_hash"], run.data.tags["seed"]) for run in runs]
 
 
-def runs_of(running):
+def runs_of(running, which=ViewType.ACTIVE_ONLY):
     """Every MLflow run of the sweep."""
     client = MlflowClient(running.place.mlflow.uri)
     experiment = client.get_experiment_by_name("tclap")
-    return client.search_runs([experiment.experiment_id], f"tags.sweep = '{running.name}'", max_results=5000)
+    return client.search_runs([experiment.experiment_id], f"tags.sweep = '{running.name}'", which, max_results=5000)
 
 
 def assert_nothing_lost_or_twice(running):
@@ -213,8 +225,8 @@ def assert_nothing_lost_or_twice(running):
     for run in children:
         assert wanted <= run.data.metrics.keys()
         assert run.data.tags["done"] == "true"
-        steps = {metric.step for metric in client.get_metric_history(run.info.run_id, "train/loss")}
-        assert steps == set(range(STEPS["A" if run.data.tags["kind"] == "stage_a" else "B"]))
+        steps = sorted(metric.step for metric in client.get_metric_history(run.info.run_id, "train/loss"))
+        assert steps == list(range(STEPS["A" if run.data.tags["kind"] == "stage_a" else "B"]))
         files = {file.path for file in client.list_artifacts(run.info.run_id, "checkpoint")}
         assert files == {"checkpoint/model.safetensors", "checkpoint/config.json"}
     trials = [run for run in children if run.data.tags["kind"] == "trial"]

@@ -7,6 +7,7 @@ import signal
 import time
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from tests.integration import chaos
@@ -70,6 +71,23 @@ def test_one_kill(place, undisturbed, target, moment):
     assert chaos.table(running) == undisturbed
 
 
+@pytest.mark.chaos
+@pytest.mark.parametrize(("target", "takes"), [("extraction", 400), ("node", 401), ("script", 402)])
+def test_a_kill_while_features_are_computed(place, target, takes):
+    """Other takes for each, so that no set is there already."""
+    running = chaos.launch(place, f"features-{target}", flags=chaos.SMALL.replace("--takes=8", f"--takes={takes}"))
+    chaos.wait_until_extracting(running, chunks=5)
+    before = set((place.storage / "cache" / "features").glob("*.partial"))
+    running = chaos.disturb(running, target)
+    assert before, "the set was made before it could be disturbed"
+    running.finish()
+    chaos.assert_nothing_lost_or_twice(running)
+    for partial in before:
+        features = np.load(partial.with_suffix("") / "audio.npy", mmap_mode="r")
+        assert np.abs(features).max(axis=(1, 2)).min() > 0, "a chunk was counted as done and is not there"
+        assert not partial.exists()
+
+
 KILLS = 100
 ONE_WORKER = chaos.SMALL.replace("--workers=2", "--workers=1")  # so two trials run side by side, one on each node
 TABLE4 = [
@@ -88,7 +106,7 @@ def test_a_hundred_random_kills(place):
     calm_s = time.monotonic() - started
     rng = random.Random(0)
     kills = dict.fromkeys(TARGETS, 0)
-    found: Counter[tuple[str, str, str]] = Counter()  # (sweep, config_hash, seed) -> its finished runs
+    found: Counter[tuple[str, str, str]] = Counter()  # (sweep, config_hash, seed) -> its runs, deleted ones included
     sweeps, disturbed_s = 0, 0.0
     while sum(kills.values()) < KILLS:
         sweeps += 1
@@ -105,10 +123,10 @@ def test_a_hundred_random_kills(place):
         running.finish(3600)
         disturbed_s += time.monotonic() - started
         print(f"sweep {sweeps}: {kills} after {disturbed_s:.0f} s", flush=True)
-        found.update(chaos.finished_runs(running))
+        found.update(chaos.children_of(running))
         chaos.assert_nothing_lost_or_twice(running)
         assert chaos.table(running) == chaos.table(calm)
-    trials = sweeps * len(chaos.finished_runs(calm))
+    trials = sweeps * len(chaos.children_of(calm))
     figures = {
         "kills": kills,
         "sweeps": sweeps,

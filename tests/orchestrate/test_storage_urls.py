@@ -9,7 +9,7 @@ from tclap.mirror import node_cache, publish, published_dataset
 from tclap.orchestrate import tracking
 from tclap.orchestrate.search import run_search
 from tclap.orchestrate.sweep import run_sweep
-from tclap.orchestrate.trial import Sweep, workspace_of
+from tclap.orchestrate.worker import Sweep, workspace_of
 from tclap.search_settings import SearchSettings
 from tclap.storage import at
 from tclap.sweep_settings import SweepSettings
