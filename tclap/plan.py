@@ -22,7 +22,7 @@ class Plan:
     seeds: tuple[int, ...]
 
     def trials(self) -> list[Configuration]:
-        """The configurations asked for, without the stage-A runs they share, in the order asked."""
+        """The configurations asked for, without the stage-A runs they share: B alone, then AB."""
         return [c for wave in self.waves for c in wave if c.stages != "A"]
 
     def stage_a_runs(self) -> list[Configuration]:

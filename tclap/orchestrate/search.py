@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import optuna
 import sqlalchemy
 from rich.markup import escape
 
@@ -51,11 +50,13 @@ def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -
             settings.sampler,
             settings.seed,
             settings.objectives,
+            _owner(settings, dataset_digest),
         )
-        studies.take_up(study, choices, functools.partial(_objectives_at, settings))
+        objectives_at = functools.partial(_objectives_at, settings)
+        studies.take_up(study, choices, objectives_at)
         studies.enqueue_first(study, choices, first[:limit])
-        visited = studies.visited(study, choices)
-        done_before = sum(t.state == optuna.trial.TrialState.COMPLETE for t in visited.values())
+        points = [trial.params for trial in studies.visited(study, choices).values()]
+        done_before = sum(objectives_at(point) is not None for point in points)
         if done_before < limit:
             with stopping_cleanly(settings.sweep_folder):
                 sweep, at_once = start(settings, data, dataset_digest, shared.trials()[0])
@@ -86,6 +87,12 @@ def _study_place(settings: SearchSettings) -> str | Path:
     if not isinstance(settings.sweep_folder, Path):
         raise InputError(f"--storage {settings.storage} cannot hold a journal file: give --study the URL of a database")
     return settings.sweep_folder / "study.journal"
+
+
+def _owner(settings: SearchSettings, dataset_digest: str) -> dict[str, Any]:
+    """What the study is about: as the sweep's folder says it, and of a database, which others may use, which folder."""
+    folder = {"storage": str(settings.storage.resolve())} if settings.study is not None else {}
+    return {**settings.identity(), "dataset": dataset_digest, **folder}
 
 
 def _stage_a_plan(settings: SearchSettings) -> Plan:
@@ -131,7 +138,7 @@ def _conclude(
 ) -> int:
     plan = make_plan(configurations, settings.seeds)
     done = results(plan, settings.sweep_folder)
-    frame = result_frame(plan.trials(), done)
+    frame = result_frame(configurations, done)  # in the order in which they were tried
     missing = [(c, s) for c in plan.trials() for s in plan.seeds if (config_hash(c), s) not in done]
     if len(plan.trials()) >= studies.size(settings.choices()) and not missing:
         console.print("the space is spent: every configuration has been tried", markup=False)

@@ -8,8 +8,9 @@ from typing import Any
 import optuna
 from ray.tune.search import Searcher
 
+from tclap.command_line import console
 from tclap.config import Configuration
-from tclap.orchestrate.study import Choices, ask, tell
+from tclap.orchestrate.study import STORAGE_ERRORS, Choices, ask, tell
 
 
 class StudySearcher(Searcher):
@@ -30,11 +31,17 @@ class StudySearcher(Searcher):
         self._study, self._choices, self._at, self._objectives = study, choices, at, objectives
         self._limit, self._in_order, self._seed, self._stopped = limit, in_order, seed, stopped
         self._numbers: dict[str, int] = {}  # Tune's trial id -> Optuna's trial number
+        self._away = False  # the study's storage, the last time
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if self._stopped():
             return Searcher.FINISHED
-        trial = ask(self._study, self._choices, self._limit, self._in_order, self._seed)
+        try:
+            trial = ask(self._study, self._choices, self._limit, self._in_order, self._seed)
+        except STORAGE_ERRORS as error:
+            self._say_away(error)
+            return None  # Tune asks again in a second
+        self._away = False
         if trial is None:
             return Searcher.FINISHED
         self._numbers[trial_id] = trial.number
@@ -47,10 +54,17 @@ class StudySearcher(Searcher):
         if self._stopped() and not _has(result, self._objectives):
             return  # it goes on after the next start, which finds it RUNNING
         number = self._numbers.pop(trial_id)
-        if result is not None and _has(result, self._objectives) and not error:
-            tell(self._study, number, [result[name] for name in self._objectives])
-        else:
-            tell(self._study, number, None)
+        done = result is not None and _has(result, self._objectives) and not error
+        try:
+            tell(self._study, number, [result[name] for name in self._objectives] if result and done else None)
+        except STORAGE_ERRORS as storage_error:
+            self._say_away(storage_error)  # the trial stays RUNNING there; the next start finds its results, and tells
+
+    def _say_away(self, error: Exception) -> None:
+        if not self._away:
+            text = f"the study's storage does not answer, and is waited for: {' '.join(str(error).split())}"
+            console.print(text, markup=False, style="yellow")
+        self._away = True
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study is stored trial by trial."""

@@ -7,9 +7,9 @@ drawn before is told as failed (user attribute `rejected`), and the nearest one 
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import math
-import operator
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
@@ -26,19 +26,22 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from tclap.errors import InputError
+from tclap.storage import differences
 
 Choices = Mapping[str, Sequence[Any]]
 Key = tuple[tuple[str, Any], ...]
 POPULATION = 16  # NSGA-II's; Optuna's 50 would be random search for most sweeps
-REJECTED, RETRY_OF = "rejected", "retry_of"
+OWNER, REJECTED, RETRY_OF = "tclap", "rejected", "retry_of"
+STORAGE_ERRORS = (StorageInternalError, OSError)  # of a database, of a journal file
 
 
 def open_study(
-    name: str, storage: str | Path, sampler: str, seed: int, objectives: Sequence[str]
+    name: str, storage: str | Path, sampler: str, seed: int, objectives: Sequence[str], owner: Mapping[str, Any]
 ) -> optuna.study.Study:
     """The study `name`, made where it does not exist; `storage` is a journal file or the URL of a database.
 
-    Raises InputError where the database cannot be used.
+    owner: what the search is about, JSON-able. Raises InputError where the database cannot be used, or has a study of
+    that name that is about something else: its scores would be taken for this search's, and its trials for dead ones.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     place: BaseStorage
@@ -47,12 +50,18 @@ def open_study(
     else:
         logging.getLogger("alembic").setLevel(logging.WARNING)
         try:
-            place = RDBStorage(storage)
+            # A server closes connections that nothing used while a trial ran for hours.
+            place = RDBStorage(storage, engine_kwargs={"pool_pre_ping": True})
         except (SQLAlchemyError, ImportError) as error:
             raise InputError(f"--study: Optuna cannot use this database: {str(error).splitlines()[0]}") from error
     study = optuna.create_study(
         study_name=name, storage=place, load_if_exists=True, directions=["maximize"] * len(objectives)
     )
+    if not study.trials and OWNER not in study.user_attrs:
+        study.set_user_attr(OWNER, dict(owner))
+    changes = differences(study.user_attrs.get(OWNER, {}), json.loads(json.dumps(owner)))
+    if changes:
+        raise InputError(f"--study has a study {name} of another search: {changes}; choose another --name or --study")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         study.set_metric_names(list(objectives))
@@ -109,7 +118,7 @@ def ask(study: optuna.study.Study, choices: Choices, limit: int, in_order: bool,
             study.enqueue_trial(next(_unseen(choices, seen)))
         trial = study.ask(distributions)
         before = seen.get(key(trial.params))
-        if before is None or (before.state == TrialState.FAIL and RETRY_OF in trial.user_attrs):
+        if before is None or before.number == trial.user_attrs.get(RETRY_OF):
             return trial
         trial.set_user_attr(REJECTED, f"same as trial {before.number}")
         study.tell(trial, state=TrialState.FAIL)
@@ -131,9 +140,11 @@ def _nearest(drawn: Mapping[str, Any], points: Sequence[dict[str, Any]], seed: S
 
 
 def _distribution(values: Sequence[Any]) -> BaseDistribution:
-    steps = set(map(operator.sub, values[1:], values)) if all(isinstance(v, float) for v in values) else set()
-    if len(values) > 2 and len(steps) == 1:
-        return FloatDistribution(values[0], values[-1], step=steps.pop())
+    """A range where the values ascend by exactly one step, so that a sampler knows which are close; else categories."""
+    if len(values) > 2 and all(isinstance(v, float) for v in values):
+        step = values[1] - values[0]
+        if step > 0 and list(values) == [values[0] + i * step for i in range(len(values))]:
+            return FloatDistribution(values[0], values[-1], step=step)
     return CategoricalDistribution(values)
 
 
@@ -148,9 +159,10 @@ def tell(study: optuna.study.Study, number: int, values: Sequence[float] | None)
 def take_up(
     study: optuna.study.Study, choices: Choices, values_of: Callable[[dict[str, Any]], Sequence[float] | None]
 ) -> None:
-    """After a start: tell the trials of dead processes, and enqueue again what was interrupted or has failed.
+    """After a start: tell the trials of dead processes, and enqueue again what was interrupted, has failed or is lost.
 
-    values_of: the objectives of a point whose results are there, else None. Call it while no trial runs.
+    values_of: the objectives of a point whose results are there, else None: so, too, where they were deleted after the
+    study was told. Call it while no trial runs.
     """
     trials = study.get_trials(deepcopy=False)
     queued = {t.user_attrs.get(RETRY_OF) for t in trials if t.state == TrialState.WAITING}
@@ -160,12 +172,14 @@ def take_up(
         if trial.state == TrialState.RUNNING and trial.number not in latest:  # killed while it was drawn or rejected
             tell(study, trial.number, None)
     for trial in points.values():
-        if trial.state == TrialState.COMPLETE or trial.number in queued:
+        if trial.number in queued:
             continue
         values = values_of(trial.params)
         if trial.state == TrialState.RUNNING:
             tell(study, trial.number, values)
-        elif values is not None:  # told as failed, and done since: the results are what counts
+        elif (
+            values is not None and trial.state == TrialState.FAIL
+        ):  # told as failed, and done since: the results are what counts
             study.add_trial(
                 optuna.trial.create_trial(params=trial.params, distributions=trial.distributions, values=list(values))
             )

@@ -41,7 +41,7 @@ def run_sweep(settings: SweepSettings, configurations: Sequence[Configuration], 
                     if not stop_requested(folder):
                         run_wave([c for c in wave if not progress.is_done(c)], sweep, at_once, progress)
         done = results(plan, folder)
-        frame = result_frame(plan.trials(), done)
+        frame = result_frame(list(dict.fromkeys(configurations)), done)
         warning = untrained_warning(settings.weights)
         missing = [(c, s) for wave in plan.waves for c in wave for s in plan.seeds if (config_hash(c), s) not in done]
         with staged(folder) as written:

@@ -1,5 +1,6 @@
 """Searches through Ray: a real one end to end, and the whole space with a stand-in for training."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tclap.config import Configuration
 from tclap.orchestrate import study as studies
 from tclap.orchestrate import waves
 from tclap.orchestrate.searcher import StudySearcher
-from tclap.orchestrate.trial import Sweep
+from tclap.orchestrate.worker import Sweep
 from tclap.search_settings import SearchSettings
 from tests.integration.conftest import REPO, TINY, run
 
@@ -61,11 +62,24 @@ def test_a_search_goes_on_with_more_trials_and_logs_plots_and_leaderboard(search
     assert plots | {"search.csv", "leaderboard.csv", "leaderboard.md", "leaderboard.html"} <= artifacts
 
 
+def test_the_same_search_again_runs_nothing(searched, finished, root, cluster):
+    before = (searched[0] / "search.csv").read_bytes()
+    process = search(finished, root, cluster, "--trials", "2")
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "base model and features" not in process.stdout  # which is when Ray has started
+    assert (searched[0] / "search.csv").read_bytes() == before
+
+
 def test_other_settings_under_the_same_name_are_refused_with_both_shown(searched, finished, root, cluster):
     process = search(finished, root, cluster, "--lr", "0.5")
     assert process.returncode == 2
     assert "the name search stands for another sweep" in process.stderr
     assert "lr was 0.001, now 0.5" in process.stderr
+
+
+def stand_in_objectives(configuration):
+    c = configuration.coefficients
+    return {"zste/temporal": 40.0 + 30 * c.alpha_st, "zste/1": 70.0 - 9 * c.beta}
 
 
 def stand_in(point, sweep):
@@ -74,8 +88,15 @@ def stand_in(point, sweep):
     with (Path(sweep.folder) / "ran.txt").open("a") as ran:
         ran.write(configuration.model_dump_json() + "\n")
     scores = {f"zste/{name}": 50.0 for name in ("3A", "3A_order")}
-    c = configuration.coefficients
-    tune.report({"outcome": "done", **scores, "zste/temporal": 40.0 + 30 * c.alpha_st, "zste/1": 70.0 - 9 * c.beta})
+    tune.report({"outcome": "done", **scores, **stand_in_objectives(configuration)})
+
+
+def told_before(ran, point):
+    """The objectives of a point that ran, else None."""
+    configuration = SPACE.at(point)
+    if not ran.exists() or configuration.model_dump_json() not in ran.read_text().splitlines():
+        return None
+    return list(stand_in_objectives(configuration).values())
 
 
 class Stop(tune.Callback):
@@ -112,8 +133,9 @@ def test_the_whole_space_through_ray_interrupted_and_resumed(tmp_path, monkeypat
     try:
         for after in (70, 1000):
             flag.unlink(missing_ok=True)
-            study = studies.open_study("all", tmp_path / "study.journal", "nsga2", 0, SPACE.objectives)
-            studies.take_up(study, choices, lambda point: None)
+            place = tmp_path / "study.journal"
+            study = studies.open_study("all", place, "nsga2", 0, SPACE.objectives, SPACE.identity())
+            studies.take_up(study, choices, functools.partial(told_before, tmp_path / "ran.txt"))
             searcher = StudySearcher(study, choices, SPACE.at, SPACE.objectives, 1000, False, 0, flag.exists)
             waves.run_searcher(searcher, sweep, 2, Stop(flag, after))
             ran = (tmp_path / "ran.txt").read_text().splitlines()

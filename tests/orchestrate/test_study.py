@@ -37,7 +37,7 @@ def objectives(configuration: Configuration) -> dict[str, float]:
 
 
 def opened(place, sampler, settings=SETTINGS, limit=1000, stopped=lambda: False):
-    study = studies.open_study("s", place, sampler, 3, settings.objectives)
+    study = studies.open_study("s", place, sampler, 3, settings.objectives, settings.identity())
     searcher = StudySearcher(
         study, settings.choices(), settings.at, settings.objectives, limit, sampler == "grid", 3, stopped
     )
@@ -122,7 +122,8 @@ def test_a_failed_point_is_tried_again_at_the_next_start_only(tmp_path):
     assert len(told) == 2
     assert searcher.suggest("z") == Searcher.FINISHED
     study, searcher = opened(place, "random", limit=3)
-    studies.take_up(study, CHOICES, lambda point: None)
+    results = {c.model_dump_json(): list(objectives(c).values()) for c in told}
+    studies.take_up(study, CHOICES, functools.partial(_known, results))
     again = searcher.suggest("b")
     assert again == first
     searcher.on_trial_complete(
@@ -130,6 +131,65 @@ def test_a_failed_point_is_tried_again_at_the_next_start_only(tmp_path):
     )
     assert searcher.suggest("c") == Searcher.FINISHED
     assert len(set(completed(study))) == len(completed(study)) == 3
+
+
+def test_a_point_whose_results_were_deleted_is_tried_again(tmp_path):
+    place = tmp_path / "study.journal"
+    told, _ = drive(opened(place, "random", limit=3)[1])
+    results = {c.model_dump_json(): list(objectives(c).values()) for c in told[1:]}
+    for expected in ([told[0]], []):
+        study, searcher = opened(place, "random", limit=3)
+        studies.take_up(study, CHOICES, functools.partial(_known, results))
+        again, _ = drive(searcher, at_once=1)
+        assert again == expected
+        results |= {c.model_dump_json(): list(objectives(c).values()) for c in again}
+    assert len(studies.visited(study, CHOICES)) == 3
+
+
+def test_a_storage_that_is_away_is_waited_for(tmp_path, monkeypatch, capsys):
+    """Asked again by Tune, and told by the next start: nothing is lost, and the search does not end."""
+    place = tmp_path / "study.journal"
+    study, searcher = opened(place, "random", limit=3)
+
+    def away(*args, **kwargs):
+        raise OSError("stale file handle")
+
+    first = searcher.suggest("a")
+    with monkeypatch.context() as patch:
+        patch.setattr(study, "tell", away)
+        patch.setattr(study, "ask", away)
+        configuration = Configuration.model_validate_json(first["configuration"])
+        searcher.on_trial_complete("a", {"outcome": "done", **objectives(configuration)})
+        assert [searcher.suggest("b") for _ in range(3)] == [None] * 3
+    assert capsys.readouterr().out.count("does not answer, and is waited for: stale file handle") == 1
+    told, _ = drive(searcher)
+    assert len(told) == 2
+    results = {c.model_dump_json(): list(objectives(c).values()) for c in [configuration, *told]}
+    study, searcher = opened(place, "random", limit=3)
+    studies.take_up(study, CHOICES, functools.partial(_known, results))
+    assert len(set(completed(study))) == len(completed(study)) == 3
+    assert searcher.suggest("c") == Searcher.FINISHED
+
+
+def test_a_study_of_another_search_is_refused_before_anything_in_it_changes(tmp_path):
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    study, searcher = opened(url, "random")
+    searcher.suggest("a")
+    other = SETTINGS.model_copy(update={"lr": 0.5, "objectives": ("zste/1",)})
+    with pytest.raises(InputError, match=r"study s of another search: lr was 0.001, now 0.5; objectives was"):
+        opened(url, "random", other)
+    assert [t.state for t in study.trials] == [TrialState.RUNNING]
+    foreign = optuna.create_study(study_name="foreign", storage=url)
+    foreign.add_trial(optuna.trial.create_trial(value=1.0))
+    with pytest.raises(InputError, match=r"study foreign of another search: .*lr was \(not set\), now 0.001"):
+        studies.open_study("foreign", url, "random", 0, SETTINGS.objectives, SETTINGS.identity())
+
+
+def test_learning_rates_in_any_order(tmp_path):
+    lrs = (0.003, 0.002, 0.001)
+    settings = SearchSettings(lrs=lrs, stages=("B",), _cli_parse_args=False)
+    told, _ = drive(opened(tmp_path / "study.journal", "grid", settings)[1])
+    assert [c.optimiser_b.lr for c in told[:3]] == list(lrs)
 
 
 def test_a_metric_that_is_not_a_number_ends_the_trial_as_failed(tmp_path):
@@ -176,7 +236,7 @@ def test_one_objective_learning_rates_and_finer_coefficients(sampler, tmp_path):
 @pytest.mark.parametrize("url", ["no url", "sqlite:////nowhere/at/all.db", "oracle://user:secret@host/db"])
 def test_a_database_that_cannot_be_used_is_one_line_without_its_password(url):
     with pytest.raises(InputError, match="--study") as refused:
-        studies.open_study("s", url, "random", 0, SETTINGS.objectives)
+        studies.open_study("s", url, "random", 0, SETTINGS.objectives, {})
     assert "secret" not in str(refused.value)
     assert "\n" not in str(refused.value)
 
