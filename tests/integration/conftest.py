@@ -74,7 +74,8 @@ def cluster(tmp_path_factory):
     with mlflow_server(folder) as tracking:
         known = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, "MLFLOW_TRACKING_URI": tracking}
         storage = folder / "shared"
-        with ray_cluster(folder, 2, {**known, "TCLAP_STORAGE": str(storage)}) as (dashboard, gcs, ray_folder):
+        own = {"TCLAP_STORAGE": str(storage), "RAY_JOB_STOP_WAIT_TIME_S": "120"}
+        with ray_cluster(folder, 2, {**known, **own}) as (dashboard, gcs, ray_folder):
             yield Cluster(dashboard, ray_folder, storage, tracking, token, {**known, "RAY_ADDRESS": gcs})
 
 
@@ -96,13 +97,17 @@ def laptop(tmp_path_factory):
     return here
 
 
-def submit(cluster, folder, *command):
+def submit(cluster, folder, *command, flags=()):
     """`ray job submit --working-dir .` from `folder`, by somebody whose environment knows only the token."""
-    known = {key: os.environ[key] for key in ("HOME", "PATH", "LANG") if key in os.environ}
-    job = (BIN / "ray", "job", "submit", "--address", cluster.dashboard, "--working-dir", ".")
     environment = json.dumps({"env_vars": {"TCLAP_GIT_COMMIT": COMMIT}})
+    shipped = ("--working-dir", ".", "--runtime-env-json", environment, *flags, "--", *command)
+    return ray_job(cluster, folder, "submit", *shipped)
+
+
+def ray_job(cluster, folder, verb, *arguments):
+    known = {key: os.environ[key] for key in ("HOME", "PATH", "LANG") if key in os.environ}
     return subprocess.run(
-        [*map(str, job), "--runtime-env-json", environment, "--", *map(str, command)],
+        [str(BIN / "ray"), "job", verb, "--address", cluster.dashboard, *map(str, arguments)],
         cwd=folder,
         env={**known, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": cluster.token},
         capture_output=True,

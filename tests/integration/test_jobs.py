@@ -2,10 +2,12 @@
 
 import json
 import re
+import time
 
 import pytest
+from mlflow import MlflowClient
 
-from tests.integration.conftest import COMMIT, TINY, submit
+from tests.integration.conftest import COMMIT, TINY, ray_job, submit
 from tests.integration.services import status
 
 
@@ -51,3 +53,26 @@ def test_request_without_the_token_is_refused(cluster, token):
     assert status(jobs, cluster.token) == 200
     assert status(jobs, token) in (401, 403)
     assert status(jobs, token, new) in (401, 403)
+
+
+@pytest.mark.slow
+def test_a_stopped_job_is_checkpointed_and_its_log_ends_with_the_command_that_goes_on(cluster, laptop, root):
+    """Where Ray started with RAY_JOB_STOP_WAIT_TIME_S; by itself it grants 3 s."""
+    small = [flag for flag in TINY if not flag.startswith("--steps-b")]
+    command = ("python", "sweeps/table4.py", "--data", root, "--name", "stopped", *small, "--steps-b=3000")
+    job = submit(cluster, laptop, *command, flags=("--no-wait", "--submission-id", "to-be-stopped"))
+    assert job.returncode == 0, job.stdout + job.stderr
+    deadline = time.monotonic() + 240
+    while len({path.parents[1] for path in cluster.storage.glob("stopped/ray/train-*/*/state.pt")}) < 2:  # A, and B
+        assert time.monotonic() < deadline, ray_job(cluster, laptop, "logs", "to-be-stopped").stdout
+        time.sleep(0.5)
+    stopped = ray_job(cluster, laptop, "stop", "to-be-stopped")
+    assert stopped.returncode == 0, stopped.stdout + stopped.stderr
+    lines = ray_job(cluster, laptop, "logs", "to-be-stopped").stdout.splitlines()
+    (last,) = (line for line in lines if line.startswith("python sweeps/table4.py"))
+    assert "--name stopped" in last
+    assert lines[lines.index(last) - 1] == "stopped; the same command goes on from here:"
+    client = MlflowClient(cluster.tracking)
+    experiment = client.get_experiment_by_name("tclap")
+    runs = client.search_runs([experiment.experiment_id], "tags.sweep = 'stopped'")
+    assert {run.info.status for run in runs if run.data.tags["kind"] != "stage_a"} == {"KILLED"}
