@@ -147,6 +147,11 @@ class SweepSettings(TrainingFlags, BaseSettings):
             )
         return self
 
+    @field_validator("cache")
+    @classmethod
+    def _cache_is_the_same_in_every_folder(cls, cache: Path) -> Path:
+        return cache if cache.parts[:1] == ("~",) else cache.resolve()  # each node expands its own "~"
+
     @field_validator("batch_sizes")
     @classmethod
     def _batch_sizes_are_positive(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:

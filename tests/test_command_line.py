@@ -225,8 +225,10 @@ def test_a_broken_clip_of_any_fold_is_named_before_anything_runs(table4, tclap, 
         table4(*flags, "--batch-sizes", "4")
 
 
-def test_a_relative_path_of_weights_holds_in_every_folder(monkeypatch, tmp_path):
+def test_relative_paths_hold_in_every_folder(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    assert SearchSettings(cache="c", _cli_parse_args=False).cache == tmp_path / "c"
+    assert SearchSettings(_cli_parse_args=False).cache == Path("~/.cache/tclap")  # each node's own
     assert TrainingFlags(model="laion", weights="w/clap").model_settings().weights == str(tmp_path / "w" / "clap")
     assert TrainingFlags(model="laion", weights="random").weights == "random"
 

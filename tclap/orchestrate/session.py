@@ -142,7 +142,7 @@ def _open_tracking(settings: SweepSettings, data: Path, dataset_digest: str) -> 
         folder=str(storage / settings.name),
         data=None if mirrored and settings.data is None else str(data.resolve()),
         dataset_digest=dataset_digest,
-        cache=str(settings.cache if mirrored else _cache(settings)),  # of a node: "~" is for each to expand
+        cache=str(settings.cache if mirrored else _cache(settings)),
         origin=str(storage) if mirrored else None,
         seeds=settings.seeds,
         workers=settings.workers,
