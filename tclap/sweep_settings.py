@@ -129,7 +129,7 @@ class SweepSettings(TrainingFlags, BaseSettings):
     )
     chunk: int | None = Field(None, ge=1, description="encode so many windows at once, for batches too big for memory")
     retrieval: tuple[str, ...] = Field((), description="score each trial on NAME=AUDIO_FOLDER,CAPTIONS_CSV; repeatable")
-    allow_missing: bool = Field(False, description="retrieval without the clips that its folder lacks")
+    allow_missing: bool = Field(False, description="retrieval without the clips that are missing or unusable")
     mlflow_page: str | None = Field(None, description="where a browser finds MLflow; default: MLFLOW_TRACKING_URI")
     dry_run: bool = Field(False, description="print what would run, and stop")
 

@@ -91,7 +91,7 @@ class Retrieval(ModelFlags):
 
     audio: Path = Field(description="folder of the benchmark's clips")
     captions: Path = Field(description="the benchmark's caption file (AudioCaps or Clotho csv)")
-    allow_missing: bool = Field(False, description="evaluate without the clips that the folder lacks")
+    allow_missing: bool = Field(False, description="evaluate without the clips that are missing or unusable")
 
     def cli_cmd(self) -> None:
         trained_here = self.is_checkpoint()
