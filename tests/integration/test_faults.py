@@ -1,5 +1,6 @@
 """kill -9 in the middle: nothing is lost, nothing is there twice, and the table is that of an undisturbed sweep."""
 
+import dataclasses
 import json
 import random
 import shlex
@@ -10,6 +11,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from tclap.data.synth import write_dataset
 from tests.integration import chaos
 
 TARGETS = ("worker", "trial driver", "script", "MLflow server", "node")
@@ -71,15 +73,22 @@ def test_one_kill(place, undisturbed, target, moment):
     assert chaos.table(running) == undisturbed
 
 
+@pytest.fixture(scope="module")
+def large(place, tmp_path_factory):
+    """The same place with clips enough for a hundred chunks of windows."""
+    data = write_dataset(tmp_path_factory.mktemp("large") / "data", classes=10, clips=60, seed=0)
+    return dataclasses.replace(place, data=data)
+
+
 @pytest.mark.chaos
-@pytest.mark.parametrize(("target", "takes"), [("extraction", 400), ("node", 401), ("script", 402)])
-def test_a_kill_while_features_are_computed(place, target, takes):
+@pytest.mark.parametrize(("target", "takes"), [("extraction", 200), ("node", 201), ("script", 202)])
+def test_a_kill_while_features_are_computed(large, target, takes):
     """Other takes for each, so that no set is there already."""
-    running = chaos.launch(place, f"features-{target}", flags=chaos.SMALL.replace("--takes=8", f"--takes={takes}"))
+    running = chaos.launch(large, f"features-{target}", flags=chaos.SMALL.replace("--takes=8", f"--takes={takes}"))
     chaos.wait_until_extracting(running, chunks=5)
-    before = set((place.storage / "cache" / "features").glob("*.partial"))
-    running = chaos.disturb(running, target)
+    before = set((large.storage / "cache" / "features").glob("*.partial"))
     assert before, "the set was made before it could be disturbed"
+    running = chaos.disturb(running, target)
     running.finish()
     chaos.assert_nothing_lost_or_twice(running)
     for partial in before:
