@@ -97,6 +97,25 @@ def test_table4_refuses_a_name_that_stands_for_another_sweep(table4, capsys, roo
     assert "seeds was [0], now [0, 1]" in capsys_line
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9"])
+def test_a_ray_cluster_that_does_not_listen_is_one_line_and_no_run(
+    table4, capsys, root, tmp_path, monkeypatch, address
+):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(SystemExit) as stopped:
+        table4("--data", root, "--storage", tmp_path, "--batch-sizes", "4")
+    assert f"no Ray cluster at RAY_ADDRESS={address}" in error_line(capsys, stopped)
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_an_mlflow_that_does_not_answer_is_one_line(table4, capsys, root, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(SystemExit) as stopped:
+        table4("--data", root, "--storage", tmp_path, "--batch-sizes", "4")
+    assert "MLflow at http://127.0.0.1:9: API request" in error_line(capsys, stopped)
+
+
 def test_table4_refuses_a_folder_that_is_no_dataset(table4, capsys, tmp_path):
     with pytest.raises(SystemExit) as stopped:
         table4("--data", tmp_path, "--storage", tmp_path / "runs")

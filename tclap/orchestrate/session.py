@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import ray
 from filelock import FileLock, Timeout
@@ -100,6 +102,16 @@ def _check_retrieval(settings: SweepSettings) -> None:
                 raise InputError(f"{folder} lacks {len(missing)} clips of {csv}; --allow-missing goes on without them")
 
 
+def _check_ray_listens(address: str) -> None:
+    """Raise InputError where `address` names a host and port at which nobody listens: Ray would try for minutes."""
+    named = urlsplit(address if "//" in address else f"//{address}")  # local and auto name no port
+    if named.hostname and named.port:
+        try:
+            socket.create_connection((named.hostname, named.port), timeout=10).close()
+        except OSError as error:
+            raise InputError(f"no Ray cluster at RAY_ADDRESS={address}: {error}") from error
+
+
 def _decode_retrieval_clips(settings: SweepSettings) -> None:
     """Raise InputError naming the clips that cannot be used: each trial would find them only after its training."""
     for name, (folder, csv) in settings.retrieval_sets().items():
@@ -115,6 +127,7 @@ def start(settings: SweepSettings, data: Path, dataset_digest: str, example: Con
 
     Raises InputError where clips cannot be used, where MLflow or Ray does not answer, or where no trial has room.
     """
+    _check_ray_listens(os.environ.get("RAY_ADDRESS", ""))
     _decode_retrieval_clips(settings)
     sweep = _open_tracking(settings, data, dataset_digest)
     try:
@@ -162,8 +175,7 @@ def _open_ray(settings: SweepSettings, sweep: Sweep, example: Configuration) -> 
         try:
             ray.init(runtime_env=RUNTIME_ENV, logging_level="CRITICAL", log_to_driver=False)
         except ConnectionError as error:
-            address = os.environ.get("RAY_ADDRESS")
-            raise InputError(f"no Ray cluster answers at RAY_ADDRESS {address}: {error}") from error
+            raise InputError(f"Ray: {error}") from error
         finally:
             signal.signal(signal.SIGTERM, on_sigterm)  # ray.init puts its own in, which ends this process at once
     free_before_start()
