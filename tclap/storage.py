@@ -5,7 +5,7 @@ STORAGE is a folder that every node sees, or an s3:// URL; then there is no MLfl
 
 STORAGE/
     mlflow.db, mlartifacts/      the default MLflow store
-    cache/                       frozen features and base models, shared by every sweep
+    cache/                       frozen features, base models, which clips were found usable; shared by every sweep
     data/                        synthetic datasets
     NAME/                        one sweep
         trials/<config_hash>/seed-<n>/result.json, checkpoint/

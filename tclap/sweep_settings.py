@@ -5,6 +5,7 @@ Each flag of a sweep may also be set as TCLAP_<FLAG> in the environment (a clust
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -66,7 +67,7 @@ class TrainingFlags(BaseModel):
     @classmethod
     def _weights_are_found_from_anywhere(cls, weights: str | None) -> str | None:
         # Ray Train's workers run in folders of their own.
-        return weights if weights in (None, RANDOM) else str(Path(weights).expanduser().resolve())
+        return weights if weights in (None, RANDOM) else os.path.abspath(os.path.expanduser(weights))
 
     def data_settings(self) -> DataSettings:
         return DataSettings(**{name: getattr(self, name) for name in DataSettings.model_fields if hasattr(self, name)})

@@ -281,7 +281,7 @@ def test_retrieval_counts_missing_clips_and_stands_beside_the_published(tclap, c
         tclap(*command, "--allow-missing", "--json", tmp_path / "scores.json")
     assert stopped.value.code == 0
     out = capsys.readouterr().out
-    assert "3 clips, 6 captions, 1 clips missing" in out
+    assert "3 clips, 6 captions, 1 clips missing or unusable" in out
     assert "34.6 / 16.7" in " ".join(out.split())  # CLAP's published T->A R@1
     assert '"t2a_r1"' in (tmp_path / "scores.json").read_text()
 

@@ -104,7 +104,9 @@ class Retrieval(ModelFlags):
             model = models.load(self.model, self.weights, self.trainable)
         model.module().to("cuda" if torch.cuda.is_available() else "cpu")
         result = retrieve(model, clips, self.allow_missing)
-        console.print(f"{result.clips} clips, {result.captions} captions, {len(result.missing)} clips missing")
+        console.print(
+            f"{result.clips} clips, {result.captions} captions, {len(result.missing)} clips missing or unusable"
+        )
         rows = retrieval_rows()
         ours = {name: f"{score.value:.1f} ({score.low:.1f}-{score.high:.1f})" for name, score in result.scores.items()}
         table = pd.DataFrame.from_dict({"ours": ours, **rows}, orient="index", columns=list(ours)).fillna("")

@@ -41,7 +41,7 @@ class Retrieval:
     scores: dict[str, Score]
     clips: int
     captions: int
-    missing: tuple[str, ...]  # clips that the captions name and the folder lacks
+    missing: tuple[str, ...]  # clips that the captions name and that the folder lacks, or that cannot be used
 
 
 def retrieve(model: ContrastiveModel, clips: Clips, allow_missing: bool = False, seed: int = 0) -> Retrieval:

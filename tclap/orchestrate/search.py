@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import optuna
 import sqlalchemy
 from rich.markup import escape
 
@@ -23,7 +25,7 @@ from tclap.report.leaderboard import write_leaderboard
 from tclap.report.study_plots import write_study_plots
 from tclap.report.tables import result_frame, untrained_warning, write_rows, write_tables
 from tclap.search_settings import SearchSettings
-from tclap.storage import at, staged, stop_requested
+from tclap.storage import at, staged, stop_requested, write_atomically
 
 
 def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -> int:
@@ -44,19 +46,8 @@ def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -
     _study_place(settings)
     with claimed(settings, shared.trials()) as (data, dataset_digest):
         _describe(settings, limit)
-        study = studies.open_study(
-            settings.name,
-            _study_place(settings),
-            settings.sampler,
-            settings.seed,
-            settings.objectives,
-            _owner(settings, dataset_digest),
-        )
-        objectives_at = functools.partial(_objectives_at, settings)
-        studies.take_up(study, choices, objectives_at)
-        studies.enqueue_first(study, choices, first[:limit])
-        points = [trial.params for trial in studies.visited(study, choices).values()]
-        done_before = sum(objectives_at(point) is not None for point in points)
+        study, points = _open_study(settings, dataset_digest, first[:limit])
+        done_before = sum(_objectives_at(settings, point) is not None for point in points)
         if done_before < limit:
             with stopping_cleanly(settings.sweep_folder):
                 sweep, at_once = start(settings, data, dataset_digest, shared.trials()[0])
@@ -76,7 +67,9 @@ def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -
                 )
                 if not stopped():
                     run_searcher(searcher, sweep, at_once, Progress(limit, done_before, is_done))
-        configurations = [settings.at(dict(point)) for point in studies.visited(study, choices)]
+                    searcher.tell_untold()
+                    points += searcher.asked
+        configurations = list(dict.fromkeys(map(settings.at, points)))
         return _conclude(settings, data, dataset_digest, configurations, limit)
 
 
@@ -89,10 +82,32 @@ def _study_place(settings: SearchSettings) -> str | Path:
     return settings.sweep_folder / "study.journal"
 
 
+def _open_study(
+    settings: SearchSettings, dataset_digest: str, first: Sequence[dict[str, Any]]
+) -> tuple[optuna.study.Study, list[dict[str, Any]]]:
+    """The study, brought in line with what is done, `first` queued in it; and the points that it has visited.
+
+    Raises InputError where its storage cannot be used.
+    """
+    choices = settings.choices()
+    owner = None if settings.study is None else _owner(settings, dataset_digest)
+    try:
+        study = studies.open_study(
+            settings.name, _study_place(settings), settings.sampler, settings.seed, settings.objectives, owner
+        )
+        studies.take_up(study, choices, functools.partial(_objectives_at, settings))
+        studies.enqueue_first(study, choices, first)
+        return study, [trial.params for trial in studies.visited(study, choices).values()]
+    except studies.STORAGE_ERRORS as error:
+        raise InputError(f"the study's storage cannot be used: {error.__cause__ or error}") from error
+
+
 def _owner(settings: SearchSettings, dataset_digest: str) -> dict[str, Any]:
-    """What the study is about: as the sweep's folder says it, and of a database, which others may use, which folder."""
-    folder = {"storage": str(settings.storage.resolve())} if settings.study is not None else {}
-    return {**settings.identity(), "dataset": dataset_digest, **folder}
+    """What a study in a database is about: as the sweep's folder says it, and which folder, wherever that moves."""
+    mark = settings.sweep_folder / "study-owner"
+    if not mark.exists():
+        write_atomically(mark, f"{settings.sweep_folder.resolve()} {uuid.uuid4().hex[:8]}")
+    return {**settings.identity(), "dataset": dataset_digest, "folder": mark.read_text()}
 
 
 def _stage_a_plan(settings: SearchSettings) -> Plan:

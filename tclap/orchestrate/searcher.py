@@ -31,20 +31,26 @@ class StudySearcher(Searcher):
         self._study, self._choices, self._at, self._objectives = study, choices, at, objectives
         self._limit, self._in_order, self._seed, self._stopped = limit, in_order, seed, stopped
         self._numbers: dict[str, int] = {}  # Tune's trial id -> Optuna's trial number
-        self._away = False  # the study's storage, the last time
+        self._untold: dict[int, list[float] | None] = {}  # what the study's storage has not taken yet
+        self._away = False  # that storage, the last time
+        self.asked: list[dict[str, Any]] = []  # the points suggested
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if self._stopped():
             return Searcher.FINISHED
+        self.tell_untold()
+        if self._untold:
+            return None  # Tune asks again in a second
         try:
             trial = ask(self._study, self._choices, self._limit, self._in_order, self._seed)
         except STORAGE_ERRORS as error:
             self._say_away(error)
-            return None  # Tune asks again in a second
+            return None
         self._away = False
         if trial is None:
             return Searcher.FINISHED
         self._numbers[trial_id] = trial.number
+        self.asked.append(trial.params)
         return {"configuration": self._at(trial.params).model_dump_json()}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -53,16 +59,24 @@ class StudySearcher(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         if self._stopped() and not _has(result, self._objectives):
             return  # it goes on after the next start, which finds it RUNNING
+        scored = result if not error and _has(result, self._objectives) else None
         number = self._numbers.pop(trial_id)
-        done = result is not None and _has(result, self._objectives) and not error
+        self._untold[number] = [scored[name] for name in self._objectives] if scored else None
+        self.tell_untold()
+
+    def tell_untold(self) -> None:
+        """Tell the study what ended; what its storage does not take now it is told before the next suggestion."""
         try:
-            tell(self._study, number, [result[name] for name in self._objectives] if result and done else None)
-        except STORAGE_ERRORS as storage_error:
-            self._say_away(storage_error)  # the trial stays RUNNING there; the next start finds its results, and tells
+            for number in list(self._untold):
+                tell(self._study, number, self._untold[number])
+                del self._untold[number]
+        except STORAGE_ERRORS as error:
+            self._say_away(error)
 
     def _say_away(self, error: Exception) -> None:
         if not self._away:
-            text = f"the study's storage does not answer, and is waited for: {' '.join(str(error).split())}"
+            reason = " ".join(str(error.__cause__ or error).split())  # Optuna's own text names no cause
+            text = f"the study's storage does not answer, and is waited for: {reason}"
             console.print(text, markup=False, style="yellow")
         self._away = True
 

@@ -162,6 +162,7 @@ def _open_tracking(settings: SweepSettings, data: Path, dataset_digest: str) -> 
         gpus_per_worker=settings.gpus_per_worker if settings.use_gpu else 0.0,
         chunk=settings.chunk,
         retrieval={name: (str(folder), str(csv)) for name, (folder, csv) in settings.retrieval_sets().items()},
+        allow_missing=settings.allow_missing,
         tracking_uri=uri,
         experiment_id=experiment_id,
         parent_run_id=parent_run_id,
@@ -229,6 +230,8 @@ def conclude(
     """
     uri = tracking.tracking_uri(settings.storage)
     interrupted = unfinished and stop_requested(settings.sweep_folder)
+    for configuration, seed in missing:
+        console.print(f"not done: {config_hash(configuration)}  {label(configuration)}  seed {seed}", markup=False)
     with tracking.answering(uri):
         client, experiment_id = tracking.connect(uri, settings.storage)
         run_id = tracking.sweep_run(client, experiment_id, settings.name, settings.identity(), data, dataset_digest)
@@ -236,8 +239,6 @@ def conclude(
         for file in files:
             client.log_artifact(run_id, str(file))
         client.set_terminated(run_id, "KILLED" if interrupted else "FAILED" if missing else "FINISHED")
-    for configuration, seed in missing:
-        console.print(f"not done: {config_hash(configuration)}  {label(configuration)}  seed {seed}", markup=False)
     console.print(f"files: {settings.sweep_folder}", markup=False)
     if uri.startswith("sqlite"):
         console.print(f"to browse: mlflow ui --backend-store-uri {uri} --port 5000", markup=False)

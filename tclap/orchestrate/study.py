@@ -36,12 +36,18 @@ STORAGE_ERRORS = (StorageInternalError, OSError)  # of a database, of a journal 
 
 
 def open_study(
-    name: str, storage: str | Path, sampler: str, seed: int, objectives: Sequence[str], owner: Mapping[str, Any]
+    name: str,
+    storage: str | Path,
+    sampler: str,
+    seed: int,
+    objectives: Sequence[str],
+    owner: Mapping[str, Any] | None = None,
 ) -> optuna.study.Study:
     """The study `name`, made where it does not exist; `storage` is a journal file or the URL of a database.
 
-    owner: what the search is about, JSON-able. Raises InputError where the database cannot be used, or has a study of
-    that name that is about something else: its scores would be taken for this search's, and its trials for dead ones.
+    owner: of a database, which others may use: what the search is about, JSON-able. Raises InputError where the
+    database cannot be used, or has a study of that name that is about something else: its scores would be taken for
+    this search's, and its trials for dead ones.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     place: BaseStorage
@@ -57,11 +63,14 @@ def open_study(
     study = optuna.create_study(
         study_name=name, storage=place, load_if_exists=True, directions=["maximize"] * len(objectives)
     )
-    if not study.trials and OWNER not in study.user_attrs:
-        study.set_user_attr(OWNER, dict(owner))
-    changes = differences(study.user_attrs.get(OWNER, {}), json.loads(json.dumps(owner)))
-    if changes:
-        raise InputError(f"--study has a study {name} of another search: {changes}; choose another --name or --study")
+    if owner is not None:
+        if not study.trials and OWNER not in study.user_attrs:
+            study.set_user_attr(OWNER, dict(owner))
+        changes = differences(study.user_attrs.get(OWNER, {}), json.loads(json.dumps(owner)))
+        if changes:
+            raise InputError(
+                f"--study has a study {name} of another search: {changes}; choose another --name or --study"
+            )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         study.set_metric_names(list(objectives))
@@ -149,11 +158,14 @@ def _distribution(values: Sequence[Any]) -> BaseDistribution:
 
 
 def tell(study: optuna.study.Study, number: int, values: Sequence[float] | None) -> None:
-    """End a trial with its objectives, or as failed where there are none or one is not finite."""
+    """End a trial with its objectives, or as failed where there are none or one is not finite.
+
+    One that has ended stays as it is: a storage may have taken what it did not answer.
+    """
     if values is None or not all(map(math.isfinite, values)):
-        study.tell(number, state=TrialState.FAIL)
+        study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
     else:
-        study.tell(number, list(values))
+        study.tell(number, list(values), skip_if_finished=True)
 
 
 def take_up(
@@ -177,9 +189,8 @@ def take_up(
         values = values_of(trial.params)
         if trial.state == TrialState.RUNNING:
             tell(study, trial.number, values)
-        elif (
-            values is not None and trial.state == TrialState.FAIL
-        ):  # told as failed, and done since: the results are what counts
+        elif values is not None and trial.state == TrialState.FAIL:
+            # It was done after the study was told: the results are what counts.
             study.add_trial(
                 optuna.trial.create_trial(params=trial.params, distributions=trial.distributions, values=list(values))
             )

@@ -105,8 +105,6 @@ def child_run(
     stage_a_run_id: str | None,
 ) -> str:
     """Run id of one configuration and seed, RUNNING."""
-    name = config_hash(configuration)
-    identity = {"sweep": sweep, "config_hash": name, "seed": str(seed)}
     stage_a = {"stage_a_run": stage_a_run_id} if stage_a_run_id else {}
     tags = {
         "kind": KIND_STAGE_A if configuration.stages == "A" else KIND_TRIAL,
@@ -117,7 +115,12 @@ def child_run(
         **_provenance(),
     }
     parameters = {**flatten(configuration.model_dump(mode="json", exclude_none=True)), "seed": seed}
-    return _get_or_create(client, experiment_id, identity, tags, parameters)
+    return _get_or_create(client, experiment_id, identity_of(sweep, configuration, seed), tags, parameters)
+
+
+def identity_of(sweep: str, configuration: Configuration, seed: int) -> dict[str, str]:
+    """The tags by which the run of one configuration and seed is found."""
+    return {"sweep": sweep, "config_hash": config_hash(configuration), "seed": str(seed)}
 
 
 def _shown(value: object) -> str:
@@ -178,7 +181,8 @@ def answering(uri: str) -> Iterator[None]:
 class LossLog:
     """Buffers training metrics and writes them in batches: MLflow takes 15-25 ms a call whatever its size.
 
-    Steps that the run has already, logged by a process that was killed, are not logged again.
+    Steps that the run has already, logged by a process that was killed, are not logged again: the same configuration
+    and seed gives the same losses.
     """
 
     def __init__(self, client: MlflowClient, run_id: str, every_s: float = 2.0) -> None:

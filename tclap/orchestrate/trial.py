@@ -16,7 +16,7 @@ from upath import UPath
 
 from tclap.config import Configuration, config_hash
 from tclap.orchestrate import tracking
-from tclap.orchestrate.worker import CodeError, Sweep, mlflow_run, train_worker
+from tclap.orchestrate.worker import CodeError, Sweep, is_rays, mlflow_run, train_worker
 from tclap.storage import at, read_result, seed_folder, stop_requested
 from tclap.training import distributed
 
@@ -27,14 +27,14 @@ DONE, FAILED, STOPPED = "done", "failed", "stopped"  # outcomes of a trial
 def run_trial(point: dict[str, Any], sweep: Sweep) -> None:
     """The Tune function: drives one worker group, and reports once how it ended, with each metric's mean over seeds.
 
-    An error in the code or the data is reported as an outcome; what is raised here (a worker or a node was lost) Tune
-    tries again, and the worker group goes on from its last checkpoint.
+    An error in the code or the data is reported as an outcome; what is raised here (a worker or a node was lost, MLflow
+    stayed away) Tune tries again, and the worker group goes on from its last checkpoint.
     """
     configuration = Configuration.model_validate_json(point["configuration"])
     if stop_requested(at(sweep.folder)):
         tune.report({"outcome": STOPPED})
         return
-    reason = _cannot_start(configuration, sweep) or _fit(point["configuration"], sweep)
+    reason = _cannot_start(configuration, sweep) or _fit(configuration, sweep)
     found = [read_result(seed_folder(at(sweep.folder), configuration, seed)) for seed in sweep.seeds]
     done = [result for result in found if result is not None]
     if len(done) == len(sweep.seeds):
@@ -53,13 +53,13 @@ def _cannot_start(configuration: Configuration, sweep: Sweep) -> str | None:
     return f"its stage-A run {config_hash(stage_a)} is not done for seeds {missing}" if missing else None
 
 
-def _fit(configuration: str, sweep: Sweep) -> str | None:
+def _fit(configuration: Configuration, sweep: Sweep) -> str | None:
     """Run the worker group; the error that its own code raised, if any, as one line. Raises what a retry may mend.
 
     Such an error is left on its seed's MLflow run, whichever worker it came from.
     """
     # A fixed name and place: a retried or resumed trial continues from its own last checkpoint.
-    name = f"train-{config_hash(Configuration.model_validate_json(configuration))}"
+    name = f"train-{config_hash(configuration)}"
     forget_if_broken(at(sweep.folder) / "ray" / name)
     scaling = ray.train.ScalingConfig(
         num_workers=sweep.workers,
@@ -68,7 +68,7 @@ def _fit(configuration: str, sweep: Sweep) -> str | None:
     )
     trainer = TorchTrainer(
         train_worker,
-        train_loop_config={"configuration": configuration, "sweep": asdict(sweep)},
+        train_loop_config={"configuration": configuration.model_dump_json(), "sweep": asdict(sweep)},
         scaling_config=scaling,
         run_config=ray.train.RunConfig(
             name=name,
@@ -84,16 +84,28 @@ def _fit(configuration: str, sweep: Sweep) -> str | None:
         failures = list(error.worker_failures.values())
         own = [e for e in failures if not distributed.lost_a_peer(e) and not isinstance(e, MlflowException)]
         # When a worker dies the others fail with all sorts of errors; a bug comes again without a death.
-        if any(_is_rays(e) for e in failures) or not own:
+        if any(is_rays(e) for e in failures) or not own:
             raise
-        first = own[0]
-        if not isinstance(first, CodeError):
-            return f"{type(first).__name__}: {first}"
-        client = tracking.connect(sweep.tracking_uri, at(sweep.folder).parent)[0]
-        run_id = mlflow_run(client, sweep, Configuration.model_validate_json(configuration), first.seed)
-        tracking.fail(client, run_id, first.trace)
-        return first.reason
+        return _leave_traceback(own[0], configuration, sweep)
     return None
+
+
+def _leave_traceback(error: Exception, configuration: Configuration, sweep: Sweep) -> str:
+    """Fail the seed's MLflow run with the traceback of `error`; returns the error as one line."""
+    if not isinstance(error, CodeError):  # it came before any seed
+        return f"{type(error).__name__}: {error}"
+    try:
+        client = tracking.connect(sweep.tracking_uri, at(sweep.folder).parent)[0]
+        identity = tracking.identity_of(sweep.name, configuration, error.seed)
+        found = tracking.find_runs(client, sweep.experiment_id, identity)
+        run_id = found[0].info.run_id if found else mlflow_run(client, sweep, configuration, error.seed)
+        tracking.fail(client, run_id, error.trace)
+    except Exception as refused:
+        if tracking.is_away(refused):
+            raise  # later
+        # It may be what failed the trial: raised, it would be tried again and again.
+        log.error("the traceback cannot be left in MLflow (%s):\n%s", refused, error.trace)
+    return error.reason
 
 
 def forget_if_broken(run: UPath) -> None:
@@ -112,8 +124,3 @@ def forget_if_broken(run: UPath) -> None:
     if broken:
         log.warning("%s is broken: its trial starts anew", snapshot)
         run.fs.rm(run.path, recursive=True)
-
-
-def _is_rays(error: Exception) -> bool:
-    """Whether Ray raised it: a worker, a process or a node is gone. Some of these classes are not public."""
-    return type(error).__module__.partition(".")[0] == "ray"

@@ -22,8 +22,8 @@ from tclap.plan import label
 
 # What a trial's own driver process takes. With a whole CPU, drivers and workers would wait for each other for ever.
 DRIVER_RESOURCES = {"node:__internal_head__": 0.001}
-# Only what was lost is tried again (an error in the code is an outcome), so this bounds what a night of failing nodes,
-# or a trial that is killed for its memory each time, may cost.
+# Only what was lost, or what MLflow did not take, is tried again (an error in the code is an outcome), so this bounds
+# what a night of failing nodes, or a trial that is killed for its memory each time, may cost.
 RETRIES = 20
 
 

@@ -62,6 +62,7 @@ class Sweep:
     gpus_per_worker: float  # 0 trains on the CPU
     chunk: int | None
     retrieval: dict[str, tuple[str, str]]  # name -> (audio folder, caption file)
+    allow_missing: bool  # of retrieval's clips
     tracking_uri: str
     experiment_id: str
     parent_run_id: str
@@ -79,16 +80,16 @@ def train_worker(arguments: dict[str, Any]) -> None:
     """The Train function, on every worker: train and evaluate each seed that is not done yet, until told to stop."""
     sweep = Sweep(**{**arguments["sweep"], "seeds": tuple(arguments["sweep"]["seeds"])})
     configuration = Configuration.model_validate_json(arguments["configuration"])
-    seed = sweep.seeds[0]
+    left = [s for s in sweep.seeds if read_result(seed_folder(at(sweep.folder), configuration, s)) is None]
+    seed = left[0] if left else sweep.seeds[0]
     try:
         resume = _load_state()
-        for seed in sweep.seeds:
-            if read_result(seed_folder(at(sweep.folder), configuration, seed)) is None:
-                _run_seed(sweep, configuration, seed, resume if resume and resume["seed"] == seed else None)
+        for seed in left:
+            _run_seed(sweep, configuration, seed, resume if resume and resume["seed"] == seed else None)
     except Stopped:
         return
     except Exception as error:
-        if distributed.lost_a_peer(error) or tracking.is_away(error):
+        if is_rays(error) or distributed.lost_a_peer(error) or tracking.is_away(error):
             raise  # to be tried again
         raise CodeError(f"{type(error).__name__}: {error}", traceback.format_exc(), seed) from error
 
@@ -163,6 +164,11 @@ def _run_seed(sweep: Sweep, configuration: Configuration, seed: int, resume: Sta
     ray.train.report({"seed": seed})  # a barrier: no worker starts the next seed before this one is written
 
 
+def is_rays(error: Exception) -> bool:
+    """Whether Ray raised it: a worker, a process or a node is gone. Some of these classes are not public."""
+    return type(error).__module__.partition(".")[0] == "ray"
+
+
 def mlflow_run(client: MlflowClient, sweep: Sweep, configuration: Configuration, seed: int) -> str:
     """Id of the seed's MLflow run, which is made where it does not exist, and RUNNING."""
     stage_a = None
@@ -204,9 +210,8 @@ def _watch_for_stop(sweep: Place) -> Callable[[], bool]:
 
 
 def _retrieval_scores(sweep: Sweep, model: ContrastiveModel) -> dict[str, dict[str, Score]]:
-    # The driver has refused missing clips, or was told to allow them.
     return {
-        name: retrieve(model, find_clips(Path(folder), read_captions(Path(csv))), allow_missing=True).scores
+        name: retrieve(model, find_clips(Path(folder), read_captions(Path(csv))), sweep.allow_missing).scores
         for name, (folder, csv) in sweep.retrieval.items()
     }
 

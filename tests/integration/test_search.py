@@ -123,6 +123,7 @@ def test_the_whole_space_through_ray_interrupted_and_resumed(tmp_path, monkeypat
         "origin": None,
         "chunk": None,
         "retrieval": {},
+        "allow_missing": False,
         "tracking_uri": "",
         "experiment_id": "",
         "parent_run_id": "",

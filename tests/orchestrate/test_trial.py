@@ -12,12 +12,12 @@ from requests.exceptions import ConnectionError as NoConnection
 
 from tclap.orchestrate import tracking, trial
 from tclap.orchestrate.trial import CodeError, forget_if_broken
-from tclap.orchestrate.worker import Sweep
+from tclap.orchestrate.worker import Sweep, is_rays
 from tclap.storage import at
 from tests.integration.services import free_ports
 from tests.orchestrate.conftest import configuration
 
-CONFIGURATION = configuration(3).model_dump_json()
+CONFIGURATION = configuration(3)
 
 
 @pytest.fixture
@@ -37,6 +37,7 @@ def sweep(tmp_path):
         gpus_per_worker=0.0,
         chunk=None,
         retrieval={},
+        allow_missing=False,
         tracking_uri=uri,
         experiment_id=experiment,
         parent_run_id=parent,
@@ -78,6 +79,17 @@ def test_a_bug_on_any_worker_is_left_on_its_seeds_run(ends_with, sweep, rank, tm
     assert (run.info.status, run.data.tags["seed"]) == ("FAILED", "1")
     trace = client.download_artifacts(run.info.run_id, "traceback.txt", str(tmp_path))
     assert Path(trace).read_text() == bug.trace
+
+
+def test_an_mlflow_that_refuses_the_traceback_does_not_have_the_trial_tried_again(ends_with, sweep):
+    client, _ = children(sweep)
+    client.delete_experiment(sweep.experiment_id)
+    assert ends_with({0: CodeError("MlflowException: not active", "Traceback", 0)}) == "MlflowException: not active"
+
+
+def test_what_ray_raises_in_a_workers_code_is_a_loss():
+    assert is_rays(ray.exceptions.ActorDiedError())
+    assert not is_rays(ValueError())
 
 
 @pytest.mark.parametrize(
