@@ -140,9 +140,11 @@ def compute_chunk(extraction: Extraction, model: ContrastiveModel, chunk: int) -
 def finish_extraction(extraction: Extraction) -> None:
     """Put the features in their place, once every chunk is there, and drop what they were made from.
 
-    May be called again after it was interrupted.
+    May be called again after it was interrupted. Raises RuntimeError where a chunk is missing: its rows would be zeros.
     """
     if not extraction.place.exists():
+        if missing := extraction.pending():
+            raise RuntimeError(f"{extraction.folder} lacks the chunks {missing}")
         with tempfile.TemporaryDirectory(dir=extraction.place.parent, prefix=f".{extraction.place.name}-") as scratch:
             filled = Path(scratch) / extraction.place.name
             filled.mkdir()

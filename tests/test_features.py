@@ -174,6 +174,8 @@ def test_putting_a_set_in_its_place_can_be_done_again(
     """A kill may come between the set and the end of what it was made from."""
     extraction = features.audio_extraction(mini, dataset, dataset_digest, some, tmp_path)
     features.start_extraction(extraction, mini, dataset)
+    with pytest.raises(RuntimeError, match=r"lacks the chunks \[0\]"):
+        features.finish_extraction(extraction)
     features.compute_chunk(extraction, mini, 0)
     shutil.copytree(extraction.folder, tmp_path / "kept")
     features.finish_extraction(extraction)

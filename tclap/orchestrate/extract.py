@@ -56,7 +56,7 @@ def prepare_shared(sweep: Sweep, configuration: Configuration, use_gpu: bool, co
         raise
     compute = on_device(_compute)
     kind = "GPU" if use_gpu else "CPU"
-    parts = PARTS_A_PROCESS * int(ray.cluster_resources().get(kind, 1))
+    parts = PARTS_A_PROCESS * max(1, int(ray.cluster_resources().get(kind, 0)))  # 0 where nodes come when asked for
     for extraction, size in zip(extractions, sizes, strict=True):
         # Two sweeps over one cache: the second waits here, and then finds the set made.
         with locked(extraction.place):
