@@ -22,10 +22,10 @@ from measure import seconds
 from tclap import models
 from tclap.config import LossCoefficients
 from tclap.features import TextFeatures
-from tclap.losses import stage_b_weights
-from tclap.models.base import trainable_parameters
-from tclap.training.loop import batch_loss, chunked_batch_loss
+from tclap.models.protocol import trainable_parameters
+from tclap.training.losses import stage_b_weights
 from tclap.training.samples import Stage
+from tclap.training.stage import batch_loss, chunked_batch_loss
 
 # Peak bytes, seconds, loss, (norm, first entries) of each gradient, bytes of all gradients.
 Answer = tuple[int, float, float, dict[str, tuple[float, list[float]]], int]

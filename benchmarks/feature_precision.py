@@ -18,14 +18,14 @@ from tclap.config import LossCoefficients
 from tclap.data.compose import Composites, load_events, render
 from tclap.data.draws import batch_schedule
 from tclap.data.synth import default_dataset
-from tclap.evaluation.evaluate import embed_suite
+from tclap.evaluation.embed import embed_suite
 from tclap.evaluation.zste import COLUMNS, build_suite, score_suite
+from tclap.experiment import base_of, open_workspace, shared_inputs, training_samples
 from tclap.features import text_features
-from tclap.sweep_settings import TrainingFlags
+from tclap.flags import TrainingFlags
 from tclap.training import checkpoint
-from tclap.training.loop import run_stage
-from tclap.training.run import base_of, open_workspace, shared_inputs, training_samples
 from tclap.training.samples import stage_b
+from tclap.training.stage import run_stage
 
 
 def exact_features(model, dataset, composites: Composites) -> np.ndarray:

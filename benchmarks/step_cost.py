@@ -23,10 +23,10 @@ from tclap import models
 from tclap.config import LossCoefficients, OptimiserSettings
 from tclap.data import captions
 from tclap.features import TextFeatures
-from tclap.losses import stage_b_weights
-from tclap.models.base import trainable_parameters
-from tclap.training.loop import batch_loss, make_optimiser
+from tclap.models.protocol import trainable_parameters
+from tclap.training.losses import stage_b_weights
 from tclap.training.samples import Stage
+from tclap.training.stage import batch_loss, make_optimiser
 
 SOUNDS = ("dog", "rain", "church bells", "crying baby", "clock tick", "helicopter", "door wood knock", "sea waves")
 

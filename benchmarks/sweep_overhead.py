@@ -21,11 +21,11 @@ from pydantic_settings import CliApp
 
 from tclap.config import Configuration, LossCoefficients
 from tclap.data.synth import default_dataset
-from tclap.plan import Plan, make_plan, results
-from tclap.storage import checkpoint_folder
-from tclap.sweep_settings import SweepSettings
+from tclap.experiment import base_of, evaluate, open_workspace, prepare, provenance, train
+from tclap.flags import SweepSettings
+from tclap.places import checkpoint_folder
+from tclap.sweep.plan import Plan, make_plan, results
 from tclap.training import checkpoint
-from tclap.training.run import base_of, evaluate, open_workspace, prepare, provenance, train
 
 REPO = Path(__file__).parents[1]
 sys.path.insert(0, str(REPO / "sweeps"))

@@ -8,9 +8,9 @@ The same command again continues; with more --trials, it goes on from there.
 from pydantic_settings import CliApp
 from table4 import ROWS  # the script beside this one
 
-from tclap.command_line import run_or_exit
-from tclap.orchestrate.search import run_search
-from tclap.search_settings import COEFFICIENTS, SearchSettings
+from tclap.console import run_or_exit
+from tclap.lanes.search import run_search
+from tclap.search_flags import COEFFICIENTS, SearchSettings
 
 
 def main() -> int:

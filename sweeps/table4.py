@@ -7,10 +7,10 @@ python sweeps/table4.py --preset paper --dry-run               # what the paper 
 
 from pydantic_settings import CliApp
 
-from tclap.command_line import run_or_exit
 from tclap.config import LossCoefficients
-from tclap.orchestrate.sweep import run_sweep
-from tclap.sweep_settings import SweepSettings
+from tclap.console import run_or_exit
+from tclap.flags import SweepSettings
+from tclap.lanes.sweep import run_sweep
 
 ROWS = [
     # stages, alpha_st, alpha_ct, alpha_so, alpha_co, beta

@@ -13,13 +13,13 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic_settings import BaseSettings, CliApp, CliSubCommand, PydanticBaseSettingsSource, SettingsConfigDict
 
-from tclap.command_line import run_or_exit
 from tclap.commands.choosing import Best, Report
 from tclap.commands.data import Data
 from tclap.commands.models import Models
 from tclap.commands.scoring import Retrieval, Zste
 from tclap.commands.training import Pretrain, Train
 from tclap.commands.using import Export, Score
+from tclap.console import run_or_exit
 
 
 class Tclap(BaseSettings):

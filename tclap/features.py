@@ -27,12 +27,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tclap.cache import fetch, publish
 from tclap.config import canonical_hash
 from tclap.data.compose import COMPOSITION, Composites, EventBank, load_events, render
-from tclap.data.esc50 import Dataset
+from tclap.data.dataset import Dataset
 from tclap.errors import InputError
-from tclap.mirror import fetch, publish
-from tclap.models.base import ContrastiveModel
+from tclap.models.protocol import ContrastiveModel
 
 CHUNK = 256  # windows computed, and kept by an interrupted extraction, at once
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from tclap.data import captions, esc50, synth
-from tclap.data.esc50 import Dataset
+from tclap.data import captions, synth
+from tclap.data import dataset as datasets
+from tclap.data.dataset import Dataset
 from tclap.models.mini import Mini
-from tclap.storage import at
+from tclap.places import at
 
 torch.set_num_threads(1)
 
@@ -22,12 +23,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def dataset(root: Path) -> Dataset:
-    return esc50.read_index(root)
+    return datasets.read_index(root)
 
 
 @pytest.fixture(scope="session")
 def dataset_digest(dataset: Dataset) -> str:
-    return esc50.digest(dataset)
+    return datasets.digest(dataset)
 
 
 @pytest.fixture(scope="session")

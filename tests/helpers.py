@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tclap.data.esc50 import Dataset
+from tclap.data.dataset import Dataset
 
 
 def index_only(classes: int, clips_per_fold: int = 2, folds: int = 5) -> Dataset:

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from tclap import features
-from tclap.data import compose, esc50
+from tclap.data import compose
+from tclap.data import dataset as datasets
 from tclap.data.compose import Composites
-from tclap.data.esc50 import Dataset
+from tclap.data.dataset import Dataset
 from tclap.errors import InputError
 from tclap.features import audio_features, text_features
 from tclap.models.mini import Mini
@@ -185,7 +186,7 @@ def test_putting_a_set_in_its_place_can_be_done_again(
 
 
 def test_unusable_clips_are_named(read: Read, root: Path, tmp_path: Path) -> None:
-    data = esc50.read_index(shutil.copytree(root, tmp_path / "bad"))
+    data = datasets.read_index(shutil.copytree(root, tmp_path / "bad"))
     for clip in (1, 5):
         data.path(clip).unlink()
     with pytest.raises(InputError) as caught:

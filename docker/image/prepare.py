@@ -9,8 +9,8 @@ import secrets
 import shutil
 from pathlib import Path
 
-from tclap.command_line import run_or_exit
-from tclap.data.esc50 import read_index
+from tclap.console import run_or_exit
+from tclap.data.dataset import read_index
 from tclap.errors import InputError
 
 JOBS, SERVER = Path("/secrets/jobs"), Path("/secrets/server")

@@ -11,9 +11,9 @@ import pandas as pd
 from pydantic import BaseModel, Field
 from rich.table import Table
 
-from tclap.command_line import console
+from tclap.console import console
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
-from tclap.plan import label
+from tclap.places import cache_folder, check_writable
 from tclap.report.leaderboard import (
     Guard,
     paired_cells,
@@ -25,11 +25,11 @@ from tclap.report.leaderboard import (
     write_leaderboard,
 )
 from tclap.report.tables import mean_and_interval, setting_columns, untrained_warning, write_tables
-from tclap.storage import cache_folder, check_writable
+from tclap.sweep.plan import label
 
 # What needs MLflow or Optuna is imported where it is used: it takes seconds, and other commands should not wait.
 if TYPE_CHECKING:
-    from tclap.orchestrate.records import SweepRecord, Trial
+    from tclap.tracking.read import SweepRecord, Trial
 
 OBJECTIVES = ("zste/temporal", "zste/1")  # of a sweep that was no search: what is learned, and what was retained
 SHOWN_ROWS = 20
@@ -53,9 +53,9 @@ class Best(SweepFlags):
     data: Path | None = Field(None, description="the sweep's dataset, where it has moved")
 
     def cli_cmd(self) -> None:
-        from tclap.orchestrate import champion
-        from tclap.orchestrate.final_scores import others_scored, scores_on_test_folds
-        from tclap.orchestrate.records import open_store, read_sweep
+        from tclap.tracking import champion
+        from tclap.tracking.final_scores import others_scored, scores_on_test_folds
+        from tclap.tracking.read import open_store, read_sweep
 
         guards = [parse_guard(text) for text in self.guard]
         client, experiment_id, uri = open_store(self.storage)
@@ -111,8 +111,8 @@ class Report(SweepFlags):
     out: Path | None = Field(None, description="folder to write to; default: the sweep's own, STORAGE/NAME")
 
     def cli_cmd(self) -> None:
-        from tclap.orchestrate.records import open_store, read_sweep
         from tclap.report.study_plots import write_study_plots
+        from tclap.tracking.read import open_store, read_sweep
 
         client, experiment_id, _ = open_store(self.storage)
         sweep = read_sweep(client, experiment_id, self.name)

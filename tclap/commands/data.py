@@ -8,8 +8,9 @@ import numpy as np
 from pydantic import BaseModel, Field
 from pydantic_settings import CliApp, CliPositionalArg, CliSubCommand
 
-from tclap.command_line import console
-from tclap.data import esc50, synth
+from tclap.console import console
+from tclap.data import dataset as datasets
+from tclap.data import synth
 from tclap.data.preview import write_preview
 
 
@@ -32,7 +33,7 @@ class Esc50(BaseModel):
     out: CliPositionalArg[Path]
 
     def cli_cmd(self) -> None:
-        esc50.download_esc50(self.out)
+        datasets.download_esc50(self.out)
         console.print(f"ESC-50 in {self.out} (CC BY-NC 3.0: not for commercial use)")
 
 
@@ -45,12 +46,12 @@ class Check(BaseModel):
     test_folds: tuple[int, ...] | None = None
 
     def cli_cmd(self) -> None:
-        dataset = esc50.read_index(self.folder)
+        dataset = datasets.read_index(self.folder)
         asked = {"train_folds": self.train_folds, "eval_folds": self.eval_folds, "test_folds": self.test_folds}
         sets = {name: folds for name, folds in asked.items() if folds}
         each: dict[str, tuple[int, ...]] = {f"fold {fold}": (int(fold),) for fold in np.unique(dataset.folds)}
-        problems = list(esc50.decode_problems(map(dataset.path, range(len(dataset.filenames)))).values())
-        problems += esc50.fold_problems(dataset, sets or each)
+        problems = list(datasets.decode_problems(map(dataset.path, range(len(dataset.filenames)))).values())
+        problems += datasets.fold_problems(dataset, sets or each)
         for problem in problems:
             console.print(problem, markup=False)
         n, classes = len(dataset.filenames), len(dataset.class_names)
@@ -70,7 +71,7 @@ class Preview(BaseModel):
     seed: int = Field(0, ge=0)
 
     def cli_cmd(self) -> None:
-        dataset = esc50.read_index(self.folder)
+        dataset = datasets.read_index(self.folder)
         table = write_preview(dataset, self.out, self.count, self.window_s, self.sample_rate_hz, self.seed)
         console.print(table.to_string(index=False), markup=False)
 

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pydantic import BaseModel, Field
 from rich.table import Table
 
-from tclap.command_line import console
 from tclap.config import Trainable
+from tclap.console import console
 from tclap.models import NAMES
 from tclap.models.listing import describe
 

@@ -13,20 +13,20 @@ from pydantic import BaseModel, Field
 from rich.table import Table
 
 from tclap import models
-from tclap.command_line import console
 from tclap.config import DataSettings, ModelSettings, OptimiserSettings, Trainable
-from tclap.data import esc50
+from tclap.console import console
+from tclap.data import dataset as datasets
 from tclap.errors import InputError
-from tclap.evaluation.caption_files import find_clips, read_captions
+from tclap.evaluation.captioned import find_clips, read_captions
 from tclap.evaluation.retrieval import retrieve
 from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import summary
-from tclap.models.base import ContrastiveModel
+from tclap.experiment import Workspace, evaluate, open_workspace
+from tclap.models.protocol import ContrastiveModel
+from tclap.places import cache_folder, check_writable, write_atomically
 from tclap.report.published import model_column, retrieval_rows
-from tclap.storage import cache_folder, check_writable, write_atomically
 from tclap.training import checkpoint
 from tclap.training.base import base_checkpoint
-from tclap.training.run import Workspace, evaluate, open_workspace
 
 BASELINES = ("CLAP", "CLAP-LAION")
 
@@ -63,7 +63,7 @@ class Zste(ModelFlags):
         trained_here = self.is_checkpoint()
         check_writable(self.storage)
         workspace = open_workspace(self.data, cache_folder(self.storage))
-        esc50.check_folds(workspace.dataset, {"folds": self.folds})
+        datasets.check_folds(workspace.dataset, {"folds": self.folds})
         if trained_here:
             data = _data_of_checkpoint(Path(self.model), workspace, self.folds)
             model = checkpoint.load(Path(self.model))
@@ -80,7 +80,7 @@ class Zste(ModelFlags):
         if self.model != "mini":
             return models.load(self.model, self.weights, self.trainable), DataSettings()
         data = DataSettings(train_folds=self.train_folds, eval_folds=self.folds, test_folds=())
-        esc50.check_folds(workspace.dataset, {"train_folds": self.train_folds})
+        datasets.check_folds(workspace.dataset, {"train_folds": self.train_folds})
         base = ModelSettings(name="mini", base=OptimiserSettings(steps=self.base_steps))
         place = base_checkpoint(workspace.dataset, workspace.dataset_digest, data, base, workspace.cache)
         return checkpoint.load(place), data

@@ -7,16 +7,17 @@ from typing import Literal
 import torch
 from pydantic import Field, model_validator
 
-from tclap.command_line import console
 from tclap.commands.scoring import print_scores
 from tclap.config import LossCoefficients, config_hash
-from tclap.data import esc50, synth
-from tclap.storage import cache_folder, check_writable, checkpoint_folder, local_folder
-from tclap.sweep_settings import TrainingFlags
+from tclap.console import console
+from tclap.data import dataset as datasets
+from tclap.data import synth
+from tclap.experiment import Workspace, base_of, check, check_clips, evaluate, open_workspace, provenance, train
+from tclap.flags import TrainingFlags
+from tclap.places import cache_folder, check_writable, checkpoint_folder, local_folder
 from tclap.training import checkpoint
 from tclap.training.base import base_checkpoint
-from tclap.training.loop import Report
-from tclap.training.run import Workspace, base_of, check, check_clips, evaluate, open_workspace, provenance, train
+from tclap.training.stage import Report
 
 
 def _workspace(flags: TrainingFlags) -> Workspace:
@@ -36,7 +37,7 @@ class Pretrain(TrainingFlags):
         workspace = _workspace(self)
         data, settings = self.data_settings(), self.model_settings()
         folds = {"train_folds": data.train_folds}
-        esc50.check_folds(workspace.dataset, folds)
+        datasets.check_folds(workspace.dataset, folds)
         losses: list[float] = []
         place = base_checkpoint(
             workspace.dataset,

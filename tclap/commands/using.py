@@ -11,10 +11,10 @@ from pydantic import BaseModel, Field
 from pydantic_settings import CliPositionalArg
 from rich.table import Table
 
-from tclap.command_line import console
+from tclap.console import console
 from tclap.errors import InputError
 from tclap.evaluation.similarity import similarities
-from tclap.models.base import ContrastiveModel
+from tclap.models.protocol import ContrastiveModel
 from tclap.training import checkpoint
 
 AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus")
@@ -31,8 +31,8 @@ class TrainedModel(BaseModel):
         if not self.model.startswith("models:/"):
             return checkpoint.load(Path(self.model))
         # MLflow takes seconds to import.
-        from tclap.orchestrate.champion import fetch
-        from tclap.orchestrate.records import open_store
+        from tclap.tracking.champion import fetch
+        from tclap.tracking.read import open_store
 
         with tempfile.TemporaryDirectory() as scratch:
             return checkpoint.load(fetch(self.model, open_store(self.storage)[2], Path(scratch)))

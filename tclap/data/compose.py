@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tclap.data.esc50 import Dataset, decode, raise_problems
+from tclap.data.dataset import Dataset, decode, raise_problems
 from tclap.errors import InputError
 
 EVENT_RMS = 0.1

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tclap.data.esc50 import Dataset
+from tclap.data.dataset import Dataset
 from tclap.errors import InputError
 
 

@@ -9,8 +9,8 @@ import pandas as pd
 import soundfile
 
 from tclap.data import captions, compose
+from tclap.data.dataset import Dataset, check_folds
 from tclap.data.draws import draw_pairs
-from tclap.data.esc50 import Dataset, check_folds
 from tclap.errors import InputError
 
 

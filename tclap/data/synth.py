@@ -15,7 +15,7 @@ import pandas as pd
 import soundfile
 from scipy.signal import butter, sosfilt
 
-from tclap.data.esc50 import COLUMNS
+from tclap.data.dataset import COLUMNS
 from tclap.errors import InputError
 
 SAMPLE_RATE_HZ = 16_000

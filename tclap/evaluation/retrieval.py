@@ -22,12 +22,12 @@ import torch
 from scipy.special import gammaln
 
 from tclap.data.compose import WINDOW_RMS, event
-from tclap.data.esc50 import decode, raise_problems
+from tclap.data.dataset import decode, raise_problems
 from tclap.errors import InputError
-from tclap.evaluation.caption_files import Clips
+from tclap.evaluation.captioned import Clips
 from tclap.evaluation.ranking import DECIMALS
 from tclap.evaluation.statistics import RESAMPLES, Score
-from tclap.models.base import ContrastiveModel
+from tclap.models.protocol import ContrastiveModel
 
 CUTS = (1, 5, 10)
 MAP_CUT = 10

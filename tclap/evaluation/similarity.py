@@ -9,7 +9,7 @@ import pandas as pd
 
 from tclap.errors import InputError
 from tclap.evaluation.retrieval import embed_clips, embed_texts
-from tclap.models.base import ContrastiveModel
+from tclap.models.protocol import ContrastiveModel
 
 
 def similarities(model: ContrastiveModel, audio: Sequence[str], texts: Sequence[str]) -> pd.DataFrame:

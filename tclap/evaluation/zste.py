@@ -15,8 +15,8 @@ import numpy as np
 
 from tclap.data import captions, compose
 from tclap.data.compose import Composites
+from tclap.data.dataset import Dataset
 from tclap.data.draws import PairDraws, draw_pairs
-from tclap.data.esc50 import Dataset
 from tclap.evaluation.ranking import Rule, credit
 from tclap.evaluation.statistics import Score, clip_bootstrap, wilson
 

@@ -7,8 +7,8 @@ from typing import get_args
 
 from tclap.config import ModelName, Trainable
 from tclap.errors import InputError
-from tclap.models.base import ContrastiveModel
 from tclap.models.mini import Mini
+from tclap.models.protocol import ContrastiveModel
 
 NAMES: tuple[str, ...] = get_args(ModelName)
 

@@ -8,7 +8,7 @@ import torch
 
 from tclap.errors import InputError
 from tclap.models import laion, msclap
-from tclap.models.base import ContrastiveModel
+from tclap.models.protocol import ContrastiveModel
 from tclap.models.split import SplitClap
 
 

@@ -18,8 +18,8 @@ from scipy import stats
 
 from tclap.errors import InputError
 from tclap.evaluation.statistics import t_half_width
+from tclap.places import write_atomically
 from tclap.report.tables import html_page, markdown, setting_columns
-from tclap.storage import write_atomically
 
 SIGNS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 GUARD = re.compile(r"\s*([^<>=\s]+)\s*(>=|<=|>|<)\s*([+-]?\d+(?:\.\d+)?)\s*")

@@ -16,9 +16,9 @@ import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.importance import FanovaImportanceEvaluator
 
+from tclap.places import write_atomically
 from tclap.report.leaderboard import column_of
 from tclap.report.tables import setting_columns
-from tclap.storage import write_atomically
 
 log = logging.getLogger(__name__)
 

@@ -9,19 +9,19 @@ import filelock
 import numpy as np
 
 from tclap import models
+from tclap.cache import fetch, publish
 from tclap.config import DataSettings, ModelSettings, canonical_hash
 from tclap.data import captions, compose
+from tclap.data.dataset import Dataset
 from tclap.data.draws import batch_schedule, held_out_classes
-from tclap.data.esc50 import Dataset
 from tclap.errors import InputError
 from tclap.features import audio_features, text_features
-from tclap.mirror import fetch, publish
 from tclap.models import weights
-from tclap.models.base import ContrastiveModel, trainable_parameters
 from tclap.models.mini import Mini
+from tclap.models.protocol import ContrastiveModel, trainable_parameters
 from tclap.training import checkpoint
-from tclap.training.loop import Report, run_stage
 from tclap.training.samples import base_stage
+from tclap.training.stage import Report, run_stage
 
 
 def seen_classes(dataset: Dataset, data: DataSettings) -> np.ndarray:

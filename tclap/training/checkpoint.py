@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from tclap import models
 from tclap.errors import InputError
-from tclap.models.base import ContrastiveModel, trainable_parameters
+from tclap.models.protocol import ContrastiveModel, trainable_parameters
 
 TENSORS, CONFIG = "model.safetensors", "config.json"
 

@@ -16,7 +16,7 @@ from tclap.config import LossCoefficients, StageASettings
 from tclap.data import captions, compose
 from tclap.data.compose import Composites
 from tclap.data.draws import PairDraws
-from tclap.losses import info_nce_weights, stage_a_weights, stage_b_weights
+from tclap.training.losses import info_nce_weights, stage_a_weights, stage_b_weights
 
 KINDS_A = ("single", "forward")  # stage A's combined audio is stage B's forward audio
 KINDS_B = ("forward", "reversed", "overlay")

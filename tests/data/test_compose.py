@@ -9,10 +9,11 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from tclap.data import compose, esc50, synth
+from tclap.data import compose, synth
+from tclap.data import dataset as datasets
 from tclap.data.compose import EVENT_RMS, JOIN, OVERLAY, SINGLE, WINDOW_RMS, Composites, EventBank, event
+from tclap.data.dataset import Dataset
 from tclap.data.draws import draw_pairs
-from tclap.data.esc50 import Dataset
 from tclap.errors import InputError
 from tclap.training.samples import make_samples
 
@@ -151,7 +152,7 @@ def test_unique_composites_name_every_row() -> None:
 
 
 def test_load_events_names_every_file_that_cannot_be_used(root: Path, tmp_path: Path) -> None:
-    data = esc50.read_index(shutil.copytree(root, tmp_path / "bad"))
+    data = datasets.read_index(shutil.copytree(root, tmp_path / "bad"))
     data.path(3).write_bytes(b"no sound")
     data.path(7).unlink()
     with pytest.raises(InputError) as caught:
@@ -166,7 +167,7 @@ def test_load_events_resamples_to_the_model_s_rate(dataset: Dataset) -> None:
     assert events.row_of == {4: 0, 2: 1}
     assert events.whole.shape == (2, 8000)
     assert events.half.shape == (2, 4000)
-    wave = esc50.decode(dataset.path(2), 8000)
+    wave = datasets.decode(dataset.path(2), 8000)
     np.testing.assert_array_equal(events.whole[1], event(wave, 8000))
     np.testing.assert_array_equal(events.half[1], event(wave, 4000))
 
@@ -195,7 +196,7 @@ def windows_of(data: Dataset, folds: tuple[int, ...], takes: int) -> dict[str, t
 def many(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[np.ndarray, ...]]:
     """All composites of 10 classes x 10 clips: 45 pairs x 8 takes."""
     root = synth.write_dataset(tmp_path_factory.mktemp("leak") / "data", classes=10, clips=10, seed=1)
-    return windows_of(esc50.read_index(root), (1, 2, 3), takes=8)
+    return windows_of(datasets.read_index(root), (1, 2, 3), takes=8)
 
 
 def test_length_and_rms_are_equal_over_all_composites(many: dict) -> None:
@@ -256,7 +257,7 @@ def test_the_regression_would_see_a_leak(many: dict) -> None:
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"real ESC-50 clips are not at {REAL}")
 def test_real_sound_does_not_leak_either(record_property: Callable[[str, object], None]) -> None:
-    data = esc50.read_index(REAL)
+    data = datasets.read_index(REAL)
     few = data.class_ids < 12  # of 50: decoding is the cost
     part = Dataset(
         data.root,

@@ -6,14 +6,15 @@ import pandas as pd
 import pytest
 import soundfile
 
-from tclap.data import esc50, synth
-from tclap.data.esc50 import Dataset
+from tclap.data import dataset as datasets
+from tclap.data import synth
+from tclap.data.dataset import Dataset
 from tclap.errors import InputError
 
 
 def test_is_in_esc50_s_layout(root: Path, dataset: Dataset) -> None:
     table = pd.read_csv(root / "meta" / "esc50.csv")
-    assert tuple(table.columns) == esc50.COLUMNS
+    assert tuple(table.columns) == datasets.COLUMNS
     assert len(dataset.filenames) == 60
     assert sorted(p.name for p in (root / "audio").iterdir()) == sorted(dataset.filenames)
     counts = table.groupby(["category", "fold"]).size()
@@ -23,11 +24,11 @@ def test_is_in_esc50_s_layout(root: Path, dataset: Dataset) -> None:
 
 
 def test_every_clip_is_usable(dataset: Dataset) -> None:
-    assert esc50.decode_problems(map(dataset.path, range(60))) == {}
+    assert datasets.decode_problems(map(dataset.path, range(60))) == {}
     for clip in range(0, 60, 7):
         info = soundfile.info(dataset.path(clip))
         assert (info.samplerate, info.channels, info.frames) == (16_000, 1, 48_000)
-        assert np.abs(esc50.decode(dataset.path(clip), 16_000)).max() <= 0.9001
+        assert np.abs(datasets.decode(dataset.path(clip), 16_000)).max() <= 0.9001
 
 
 def test_no_two_clips_are_equal(dataset: Dataset) -> None:
@@ -37,12 +38,12 @@ def test_no_two_clips_are_equal(dataset: Dataset) -> None:
 def test_is_seeded(dataset_digest: str, tmp_path: Path) -> None:
     same = synth.write_dataset(tmp_path / "same", classes=6, clips=10, seed=0)
     other = synth.write_dataset(tmp_path / "other", classes=6, clips=10, seed=1)
-    assert esc50.digest(esc50.read_index(same)) == dataset_digest
-    assert esc50.digest(esc50.read_index(other)) != dataset_digest
+    assert datasets.digest(datasets.read_index(same)) == dataset_digest
+    assert datasets.digest(datasets.read_index(other)) != dataset_digest
 
 
 def test_a_larger_dataset_holds_a_smaller_one(dataset: Dataset, tmp_path: Path) -> None:
-    more = esc50.read_index(synth.write_dataset(tmp_path / "more", classes=7, clips=15, seed=0))
+    more = datasets.read_index(synth.write_dataset(tmp_path / "more", classes=7, clips=15, seed=0))
     assert more.class_names[:6] == dataset.class_names
     for name in dataset.filenames[::9]:
         assert (more.root / "audio" / name).read_bytes() == (dataset.root / "audio" / name).read_bytes()
@@ -93,5 +94,5 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     out = tmp_path / "deep" / "out"
     out.mkdir(parents=True)
     assert synth.write_dataset(out, classes=2, clips=5) == out
-    assert len(esc50.read_index(out).filenames) == 10
+    assert len(datasets.read_index(out).filenames) == 10
     assert [p.name for p in out.parent.iterdir()] == ["out"]  # no scratch left behind

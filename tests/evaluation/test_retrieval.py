@@ -13,7 +13,7 @@ import soundfile
 from tclap.data.captions import words
 from tclap.data.synth import RECIPES, synthesise
 from tclap.errors import InputError
-from tclap.evaluation.caption_files import Captioned, find_clips, read_captions
+from tclap.evaluation.captioned import Captioned, find_clips, read_captions
 from tclap.evaluation.retrieval import ranked_credit, retrieve, score_retrieval
 from tclap.models.mini import Mini
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tclap.data import compose
-from tclap.data.esc50 import Dataset
+from tclap.data.dataset import Dataset
 from tclap.errors import InputError
 from tclap.evaluation.similarity import similarities
 from tclap.models.mini import Mini

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tclap.data.compose import JOIN, OVERLAY, SINGLE
-from tclap.data.esc50 import Dataset
+from tclap.data.dataset import Dataset
 from tclap.evaluation.ranking import credit
 from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS, TEMPORAL, Suite, build_suite, score_suite, summary

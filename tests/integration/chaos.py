@@ -19,7 +19,7 @@ from ray.cluster_utils import Cluster
 
 from tclap.config import LossCoefficients, config_hash
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
-from tclap.sweep_settings import SweepSettings
+from tclap.flags import SweepSettings
 from tests.integration import services
 from tests.integration.conftest import REPO, rows_program
 

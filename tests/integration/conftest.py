@@ -42,9 +42,9 @@ def run(*command, timeout_s=600, env=None):
 def rows_program(rows):
     """A sweep script for only some rows: [(stages, LossCoefficients arguments)]."""
     return (
-        "import sys; from pydantic_settings import CliApp; from tclap.command_line import run_or_exit;"
-        "from tclap.config import LossCoefficients; from tclap.orchestrate.sweep import run_sweep;"
-        "from tclap.sweep_settings import SweepSettings; s = CliApp.run(SweepSettings);"
+        "import sys; from pydantic_settings import CliApp; from tclap.console import run_or_exit;"
+        "from tclap.config import LossCoefficients; from tclap.lanes.sweep import run_sweep;"
+        "from tclap.flags import SweepSettings; s = CliApp.run(SweepSettings);"
         f"rows = [s.configuration(stages, LossCoefficients(**c), s.batch_sizes[0]) for stages, c in {rows!r}];"
         "run_or_exit(lambda: run_sweep(s, rows, 'table4'))"
     )

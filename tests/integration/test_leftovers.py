@@ -35,7 +35,7 @@ ray.init(log_to_driver=False, namespace="leftovers")
 """
 
 KILLED_MAKER = f"""{HOLDER}
-from tclap.orchestrate.leftovers import Leftovers
+from tclap.lanes.leftovers import Leftovers
 kept, left = holders = [ray.remote(num_cpus=0)(Holder).remote() for _ in range(2)]
 groups = ray.get([holder.hold.remote() for holder in holders])
 ray.get(kept.work_in.remote(groups[0]))
@@ -59,7 +59,7 @@ print(ray.get(maker.hold.remote()))
 
 NEXT_JOB = f"""{HOLDER}
 import sys
-from tclap.orchestrate.leftovers import free_finished_jobs
+from tclap.lanes.leftovers import free_finished_jobs
 before = [state(group) for group in sys.argv[1:]]
 freed = free_finished_jobs()
 print(json.dumps([before, freed, [state(group) for group in sys.argv[1:]]]))

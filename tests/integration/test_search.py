@@ -13,11 +13,11 @@ from optuna.trial import TrialState
 from ray import tune
 
 from tclap.config import Configuration
-from tclap.orchestrate import study as studies
-from tclap.orchestrate import waves
-from tclap.orchestrate.searcher import StudySearcher
-from tclap.orchestrate.worker import Sweep
-from tclap.search_settings import SearchSettings
+from tclap.lanes import waves
+from tclap.lanes.searcher import StudySearcher
+from tclap.lanes.worker import Sweep
+from tclap.search_flags import SearchSettings
+from tclap.sweep import study as studies
 from tests.integration.conftest import REPO, TINY, run
 
 SPACE = SearchSettings(batch_sizes=(128, 256, 512), _cli_parse_args=False)

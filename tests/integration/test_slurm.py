@@ -38,10 +38,10 @@ wait
 SWEEP = """
 import ray
 from pydantic_settings import CliApp
-from tclap.command_line import run_or_exit
+from tclap.console import run_or_exit
 from tclap.config import LossCoefficients
-from tclap.orchestrate.sweep import run_sweep
-from tclap.sweep_settings import SweepSettings
+from tclap.lanes.sweep import run_sweep
+from tclap.flags import SweepSettings
 
 settings = CliApp.run(SweepSettings)
 row = settings.configuration("B", LossCoefficients(), settings.batch_sizes[0])

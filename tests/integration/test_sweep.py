@@ -10,9 +10,9 @@ from mlflow import MlflowClient
 from safetensors.torch import load_file
 
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
-from tclap.orchestrate.records import read_sweep
+from tclap.places import at
 from tclap.report.tables import write_tables
-from tclap.storage import at
+from tclap.tracking.read import read_sweep
 from tests.integration.conftest import OF_TABLE4, TINY, run, run_rows
 
 COLUMNS_OF_CSV = [

@@ -12,9 +12,9 @@ from transformers import ClapFeatureExtractor, ClapModel
 from tclap import models
 from tclap.errors import InputError
 from tclap.models import laion
-from tclap.models.base import trainable_parameters
 from tclap.models.export import export
 from tclap.models.mini import Mini
+from tclap.models.protocol import trainable_parameters
 from tclap.training import checkpoint
 from tests.models.small_models import TEXTS
 from tests.models.test_towers import EXACT, package_embeddings, wave_of

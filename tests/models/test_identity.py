@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tclap import models
-from tclap.models.base import trainable_parameters
+from tclap.models.protocol import trainable_parameters
 from tclap.models.split import SplitClap
 from tests.models.small_models import TEXTS
 

@@ -6,8 +6,8 @@ import torch
 from tclap import models
 from tclap.data import captions
 from tclap.errors import InputError
-from tclap.models.base import ContrastiveModel, clamp_logit_scale, trainable_parameters
 from tclap.models.mini import MAX_WORDS, UNKNOWN, Mini
+from tclap.models.protocol import ContrastiveModel, clamp_logit_scale, trainable_parameters
 
 NAMES = tuple(f"{adjective} sound {n}" for n, adjective in enumerate(("dull", "bright", "short", "long")))
 WORDS = captions.vocabulary(NAMES)

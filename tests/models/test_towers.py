@@ -16,12 +16,12 @@ from transformers import AutoTokenizer, BertTokenizerFast, ClapFeatureExtractor,
 from tclap import models
 from tclap.config import LossCoefficients, OptimiserSettings
 from tclap.features import TextFeatures
-from tclap.losses import contrastive_loss, stage_b_weights
 from tclap.models import laion, listing, msclap
-from tclap.models.base import ContrastiveModel, trainable_parameters
+from tclap.models.protocol import ContrastiveModel, trainable_parameters
 from tclap.models.split import SplitClap
-from tclap.training.loop import run_stage
+from tclap.training.losses import contrastive_loss, stage_b_weights
 from tclap.training.samples import Stage
+from tclap.training.stage import run_stage
 from tests.models.small_models import TEXTS, windows
 
 Shared = Callable[[str, str], SplitClap]

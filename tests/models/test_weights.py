@@ -14,7 +14,7 @@ from tclap import models
 from tclap.config import ModelSettings
 from tclap.errors import InputError
 from tclap.models import listing, weights
-from tclap.models.base import trainable_parameters
+from tclap.models.protocol import trainable_parameters
 from tclap.training import checkpoint
 from tclap.training.base import pretrained_checkpoint
 

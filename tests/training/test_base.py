@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from tclap.config import DataSettings, ModelSettings, OptimiserSettings
-from tclap.data.esc50 import Dataset
+from tclap.data.dataset import Dataset
 from tclap.errors import InputError
-from tclap.models.base import trainable_parameters
+from tclap.models.protocol import trainable_parameters
 from tclap.training import base, checkpoint
 
 SETTINGS = ModelSettings(base=OptimiserSettings(steps=4), base_batch_size=12)

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tclap.errors import InputError
-from tclap.models.base import trainable_parameters
 from tclap.models.mini import Mini
+from tclap.models.protocol import trainable_parameters
 from tclap.training import checkpoint
 
 WORDS = ("after", "before", "sound")

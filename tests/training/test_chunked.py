@@ -9,15 +9,15 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor, nn
 
+from tclap import distributed
 from tclap.config import OptimiserSettings
 from tclap.features import TextFeatures
-from tclap.models.base import trainable_parameters
 from tclap.models.mini import Mini
-from tclap.training import distributed
+from tclap.models.protocol import trainable_parameters
 from tclap.training.chunked import ChunkedEmbedding
-from tclap.training.loop import batch_loss, chunked_batch_loss, run_stage
 from tclap.training.samples import Stage
-from tests.training.test_distributed import questions
+from tclap.training.stage import batch_loss, chunked_batch_loss, run_stage
+from tests.test_distributed import questions
 
 WORLD = 2
 CPU = torch.device("cpu")

@@ -7,7 +7,7 @@ import torch
 from tclap.config import LossCoefficients, StageASettings
 from tclap.data.compose import JOIN, OVERLAY, SINGLE
 from tclap.data.draws import PairDraws, batch_schedule, draw_pairs
-from tclap.losses import stage_b_weights
+from tclap.training.losses import stage_b_weights
 from tclap.training.samples import Samples, base_stage, make_samples, stage_a, stage_b
 from tests.helpers import index_only
 

@@ -1,0 +1,65 @@
+"""A model and a dataset in, ZSTE scores out; embeddings are computed over all workers where there are several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tclap import distributed
+from tclap.data.dataset import Dataset
+from tclap.evaluation.statistics import Score
+from tclap.evaluation.zste import Suite, build_suite, score_suite
+from tclap.features import TextFeatures, audio_features, text_features
+from tclap.models.protocol import ContrastiveModel
+
+EMBED_BATCH = 512
+
+
+def zste_scores(
+    model: ContrastiveModel,
+    dataset: Dataset,
+    dataset_digest: str,
+    folds: Sequence[int],
+    eval_takes: int,
+    seed: int,
+    cache: Path,
+    unseen_classes: Sequence[int] | np.ndarray = (),
+) -> dict[str, Score]:
+    """Score `model` on the clips of `folds`; frozen features are read from `cache` or computed into it."""
+    suite = build_suite(dataset, folds, eval_takes, seed)
+    audio = audio_features(model, dataset, dataset_digest, suite.composites, cache)
+    text = text_features(model, suite.captions, cache)
+    audio_z, text_z = embed_suite(model, suite, audio, text)
+    return score_suite(suite, audio_z, text_z, unseen_classes)
+
+
+@torch.no_grad()
+def embed_suite(
+    model: ContrastiveModel, suite: Suite, audio: np.ndarray, text: TextFeatures
+) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings [W, D] of the suite's windows and [Q, D] of its captions, in float32."""
+    device = model.logit_scale.device
+    module = model.module()
+    was_training = module.training
+    module.eval()
+    rows = text.rows(suite.captions)
+
+    def embed(n: int, head: str) -> np.ndarray:
+        share = distributed.shares(n)[distributed.rank()]
+        parts = []
+        for start in range(share.start, share.stop, EMBED_BATCH):
+            stop = min(start + EMBED_BATCH, share.stop)
+            if head == "audio":
+                parts.append(model.audio_head(torch.from_numpy(np.array(audio[start:stop])).to(device)))
+            else:
+                parts.append(model.text_head(text.take(rows[start:stop], device)))
+        own = torch.cat(parts).float().unsqueeze(0)  # [1, n, D]
+        gathered: np.ndarray = distributed.gather(own, n)[0].cpu().numpy()
+        return gathered
+
+    embeddings = embed(len(suite.composites), "audio"), embed(len(rows), "text")
+    module.train(was_training)
+    return embeddings

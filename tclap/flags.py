@@ -1,0 +1,196 @@
+"""Flags: what `tclap train` and every sweep script share, and `SweepSettings`, a sweep script's whole command line.
+
+Each flag of a sweep may also be set as TCLAP_<FLAG> in the environment (a cluster sets TCLAP_STORAGE and TCLAP_DATA).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from upath import UPath
+
+from tclap.config import (
+    Configuration,
+    DataSettings,
+    LossCoefficients,
+    ModelName,
+    ModelSettings,
+    OptimiserSettings,
+    StageASettings,
+    Trainable,
+)
+from tclap.models.weights import RANDOM
+from tclap.places import at
+
+# Only what differs from the defaults, which suit mini. Stage lengths are ours: the paper does not print them.
+# 100 steps at 256 pairs are 10 epochs of the paper's 2450 pairs.
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {
+        "model": "msclap-2022",
+        "data": "data/esc50",
+        "batch_sizes": (128, 256, 512),
+        "lr": 1e-4,
+        "takes": 2,
+        "steps_a": 100,
+        "steps_b": 100,
+    }
+}
+
+
+class TrainingFlags(BaseModel):
+    """Data, model and optimisation of one configuration or of many."""
+
+    data: Path | None = Field(None, description="dataset folder in ESC-50's layout; default: a synthetic one")
+    model: ModelName = Field("mini", description="base model to post-train")
+    weights: str | None = Field(None, description="pretrained weights: a file or folder, random; default: the hub")
+    trainable: Trainable = Field("paper", description="part of a pretrained model that is trained")
+    train_folds: tuple[int, ...] = (1, 2, 3)
+    eval_folds: tuple[int, ...] = Field((4,), description="folds that select configurations")
+    test_folds: tuple[int, ...] = Field((5,), description="folds kept for the winner and the baselines")
+    takes: int = Field(40, ge=1, description="training composites drawn for each pair of classes")
+    eval_takes: int = Field(4, ge=1, description="evaluation composites drawn for each pair of classes")
+    holdout_classes: int = Field(0, ge=0, description="classes kept out of training")
+    after_fraction: float = Field(0.0, ge=0, le=1, description="fraction of the pairs said with 'after'")
+    steps_a: int = Field(150, ge=1, description="optimiser steps of stage A")
+    steps_b: int = Field(150, ge=1, description="optimiser steps of stage B")
+    base_steps: int = Field(100, ge=1, description="optimiser steps of mini's base")
+    lr: float = Field(1e-3, gt=0, description="peak learning rate of both stages")
+    storage: Annotated[UPath, BeforeValidator(lambda text: at(str(text)))] = Field(
+        at("runs"), description="folder (of sweeps: or s3:// URL) for results, features and the default MLflow store"
+    )
+
+    @field_validator("weights")
+    @classmethod
+    def _weights_are_found_from_anywhere(cls, weights: str | None) -> str | None:
+        # Ray Train's workers run in folders of their own.
+        return weights if weights in (None, RANDOM) else os.path.abspath(os.path.expanduser(weights))
+
+    def data_settings(self) -> DataSettings:
+        return DataSettings(**{name: getattr(self, name) for name in DataSettings.model_fields if hasattr(self, name)})
+
+    def model_settings(self) -> ModelSettings:
+        base = OptimiserSettings(steps=self.base_steps)
+        return ModelSettings(name=self.model, weights=self.weights, trainable=self.trainable, base=base)
+
+    def configuration(
+        self,
+        stages: Literal["B", "AB"],
+        coefficients: LossCoefficients,
+        batch_size: int,
+        match_steps: bool = False,
+        lr: float | None = None,
+    ) -> Configuration:
+        """One configuration under these flags; `match_steps` gives B alone the steps of A as well."""
+        lr = self.lr if lr is None else lr
+        steps_b = self.steps_b + (self.steps_a if match_steps and stages == "B" else 0)
+        with_a = stages == "AB"
+        return Configuration(
+            stages=stages,
+            batch_size=batch_size,
+            model=self.model_settings(),
+            data=self.data_settings(),
+            coefficients=coefficients,
+            stage_a=StageASettings() if with_a else None,
+            optimiser_a=OptimiserSettings(steps=self.steps_a, lr=lr) if with_a else None,
+            optimiser_b=OptimiserSettings(steps=steps_b, lr=lr),
+        )
+
+
+class SweepSettings(TrainingFlags, BaseSettings):
+    """Flags shared by every sweep script."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TCLAP_",
+        env_ignore_empty=True,  # compose files set a variable that is not given to nothing
+        frozen=True,
+        extra="forbid",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_avoid_json=True,
+        cli_hide_none_type=True,
+    )
+
+    preset: Literal["paper"] | None = Field(None, description="settings of the paper instead of mini's")
+    batch_sizes: tuple[int, ...] = Field((40,), description="pairs in a batch over all workers, comma-separated")
+    seeds: tuple[int, ...] = Field((0,), description="training seeds, comma-separated")
+    match_steps: bool = Field(False, description="B-only gets A's steps as well, so that B and AB cost the same")
+    cache: Path = Field(
+        Path("~/.cache/tclap"), description="with an s3:// storage: each node's folder for features and base models"
+    )
+    name: str = Field("table4", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="identity of the sweep")
+    workers: int = Field(1, ge=1, description="Ray Train workers of each trial")
+    use_gpu: bool = Field(False, description="train on GPUs")
+    gpus_per_worker: float = Field(1.0, gt=0, description="GPUs of each worker; 0.25 packs four on one")
+    concurrent_trials: int | None = Field(
+        None, ge=1, description="trials at once; default: what the cluster has room for"
+    )
+    chunk: int | None = Field(None, ge=1, description="encode so many windows at once, for batches too big for memory")
+    retrieval: tuple[str, ...] = Field((), description="score each trial on NAME=AUDIO_FOLDER,CAPTIONS_CSV; repeatable")
+    allow_missing: bool = Field(False, description="retrieval without the clips that are missing or unusable")
+    mlflow_page: str | None = Field(None, description="where a browser finds MLflow; default: MLFLOW_TRACKING_URI")
+    dry_run: bool = Field(False, description="print what would run, and stop")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_preset(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return {**PRESETS.get(given.get("preset") or "", {}), **given}
+
+    @model_validator(mode="after")
+    def _workers_of_a_trial_share_no_gpu(self) -> SweepSettings:
+        if self.use_gpu and self.workers > 1 and self.gpus_per_worker < 1:
+            raise ValueError(
+                f"--gpus-per-worker {self.gpus_per_worker:g} with --workers {self.workers}: NCCL refuses two workers "
+                "on one GPU; a trial of one worker may share it, several need one each"
+            )
+        return self
+
+    @field_validator("cache")
+    @classmethod
+    def _cache_is_the_same_in_every_folder(cls, cache: Path) -> Path:
+        return cache if cache.parts[:1] == ("~",) else cache.resolve()  # each node expands its own "~"
+
+    @field_validator("batch_sizes")
+    @classmethod
+    def _batch_sizes_are_positive(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        if not sizes or min(sizes) < 1 or len(set(sizes)) != len(sizes):
+            raise ValueError("batch sizes must be distinct whole numbers from 1 up")
+        return sizes
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_are_distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if not seeds or min(seeds) < 0 or len(set(seeds)) != len(seeds):
+            raise ValueError("seeds must be distinct whole numbers from 0 up")
+        return seeds
+
+    @field_validator("retrieval")
+    @classmethod
+    def _retrieval_names_folder_and_captions(cls, parts: tuple[str, ...]) -> tuple[str, ...]:
+        # The command line splits at commas, so NAME=DIR and CSV may come apart.
+        joined = ",".join(parts).split(",") if parts else []
+        if len(joined) % 2 or not all("=" in part for part in joined[::2]):
+            raise ValueError("write it as NAME=AUDIO_FOLDER,CAPTIONS_CSV")
+        return tuple(f"{first},{second}" for first, second in zip(joined[::2], joined[1::2], strict=True))
+
+    def retrieval_sets(self) -> dict[str, tuple[Path, Path]]:
+        """Name -> (audio folder, caption file), absolute."""
+        sets = {}
+        for entry in self.retrieval:
+            name, _, paths = entry.partition("=")
+            folder, csv = paths.split(",")
+            sets[name] = (Path(folder).resolve(), Path(csv).resolve())
+        return sets
+
+    def identity(self) -> dict[str, Any]:
+        """What a sweep's name stands for: every setting that changes its numbers, and none that does not."""
+        where = {"name", "data", "storage", "cache", "workers", "use_gpu", "gpus_per_worker", "concurrent_trials"}
+        how = {"chunk", "preset", "allow_missing", "mlflow_page", "dry_run"}
+        return self.model_dump(mode="json", exclude=where | how, exclude_none=True)
+
+    @property
+    def sweep_folder(self) -> UPath:
+        return self.storage / self.name

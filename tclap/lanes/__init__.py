@@ -1,0 +1,1 @@
+"""How jobs run: the only room that imports Ray."""

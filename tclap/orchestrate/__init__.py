@@ -1,1 +1,0 @@
-"""How trials run: the only room that knows Ray, Optuna and MLflow."""

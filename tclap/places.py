@@ -1,0 +1,204 @@
+"""Where everything of a sweep lives below its storage, and what of it is done (design 7.4).
+
+STORAGE is a folder that every node sees, or an s3:// URL; then there is no MLflow store in it, and of `cache/` and
+`data/` it holds copies for the caches on the nodes' own disks (`cache.py`).
+
+STORAGE/
+    mlflow.db, mlartifacts/      the default MLflow store
+    cache/                       frozen features, base models, which clips were found usable; shared by every sweep
+    data/                        synthetic datasets
+    NAME/                        one sweep
+        trials/<config_hash>/seed-<n>/result.json, checkpoint/
+        ray/                     Ray's own run files
+        table4.csv, .md, .html, .png
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from upath import UPath
+
+from tclap.config import Configuration, config_hash
+from tclap.errors import InputError
+from tclap.evaluation.statistics import Score
+
+Place = Path | UPath  # a UPath of a local folder is a Path, too
+
+
+def at(text: str) -> UPath:
+    """The place that a path or a URL names."""
+    # Other nodes write there, so a listing must not be remembered.
+    return UPath(text, use_listings_cache=False) if "://" in text else UPath(text)
+
+
+def is_local(place: Place) -> bool:
+    return isinstance(place, Path)
+
+
+def local_folder(storage: Place) -> Path:
+    """`storage` itself. Raises InputError where it is a URL, for what works on a folder of this machine alone."""
+    if isinstance(storage, Path):
+        return storage
+    raise InputError(f"--storage {storage}: this needs a folder; URLs are for sweeps")
+
+
+@contextmanager
+def staged(place: Place) -> Iterator[Path]:
+    """A local folder to write into: `place` itself, or one whose files are uploaded to it however the block ends."""
+    if isinstance(place, Path):
+        place.mkdir(parents=True, exist_ok=True)
+        yield place
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            yield Path(scratch)
+        finally:
+            for file in sorted(path for path in Path(scratch).rglob("*") if path.is_file()):
+                target = place.joinpath(*file.relative_to(scratch).parts)
+                target.fs.put_file(str(file), target.path)
+
+
+@contextmanager
+def fetched(place: Place) -> Iterator[Path]:
+    """A local folder with the files of the folder `place`: itself, or a copy that lasts as long as the block."""
+    if isinstance(place, Path):
+        yield place
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        for file in (path for path in place.iterdir() if path.is_file()):
+            with file.open("rb") as source, (Path(scratch) / file.name).open("wb") as target:
+                shutil.copyfileobj(source, target)
+        yield Path(scratch)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished configuration and seed leaves behind; its checkpoint lies beside it."""
+
+    config_hash: str
+    seed: int
+    scores: dict[str, Score]
+    train_s: float  # wall time of the training loop
+    steps: int
+    host: str
+    run_id: str | None = None  # MLflow's
+    retrieval: dict[str, dict[str, Score]] = field(default_factory=dict)  # benchmark -> "t2a_r1", ... -> score
+
+
+def cache_folder(storage: Path) -> Path:
+    return storage / "cache"
+
+
+def trial_folder(sweep: Place, name: str) -> Place:
+    """Folder of the configuration with `name` as its config_hash."""
+    return sweep / "trials" / name
+
+
+def seed_folder(sweep: Place, configuration: Configuration, seed: int) -> Place:
+    return trial_folder(sweep, config_hash(configuration)) / f"seed-{seed}"
+
+
+def checkpoint_folder(sweep: Place, configuration: Configuration, seed: int) -> Place:
+    return seed_folder(sweep, configuration, seed) / "checkpoint"
+
+
+def write_result(folder: Place, result: Result) -> None:
+    """Mark a seed as done. Written last and atomically: where it exists, the checkpoint is whole."""
+    write_atomically(folder / "result.json", json.dumps(asdict(result), indent=1))
+
+
+def read_result(folder: Place) -> Result | None:
+    """The result of a seed, or None where it is not done."""
+    path = folder / "result.json"
+    if not path.exists():
+        return None
+    try:
+        raw = json.loads(path.read_text())
+        retrieval = {name: _scores(scores) for name, scores in raw.pop("retrieval").items()}
+        return Result(**{**raw, "scores": _scores(raw["scores"]), "retrieval": retrieval})
+    except (json.JSONDecodeError, TypeError, KeyError) as error:
+        raise InputError(f"{path} is not a result of this version of tclap: delete it to run the seed again") from error
+
+
+def _scores(raw: dict[str, dict[str, float]]) -> dict[str, Score]:
+    return {name: Score(**score) for name, score in raw.items()}  # type: ignore[arg-type]
+
+
+def write_atomically(path: Place, text: str) -> None:
+    """Write `text` so that a reader, or a kill, never meets half of it."""
+    if not isinstance(path, Path):
+        path.write_text(text)  # one PUT
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}-{uuid.uuid4().hex}")  # not of tempfile, whose files only their owner reads
+    scratch.write_text(text)
+    os.replace(scratch, path)
+
+
+def claim_name(sweep: Place, identity: dict[str, Any]) -> None:
+    """Bind a sweep's folder to what it is about. Raises InputError where the name stands for something else."""
+    path = sweep / "sweep.json"
+    if not path.exists():
+        write_atomically(path, json.dumps(identity, indent=1))
+        return
+    changes = differences(json.loads(path.read_text()), identity)
+    if changes:
+        raise InputError(f"the name {sweep.name} stands for another sweep in {sweep.parent}: {changes}")
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """ "lr was 0.001, now 0.01; ..." for every key whose value differs; "" where none does."""
+    missing = "(not set)"
+    return "; ".join(
+        f"{key} was {before.get(key, missing)}, now {now.get(key, missing)}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key, missing) != now.get(key, missing)
+    )
+
+
+def stop_file(sweep: Place) -> Place:
+    """Where it exists, the sweep's trials checkpoint and end: its driver was interrupted."""
+    return sweep / "stop"
+
+
+def stop_requested(sweep: Place) -> bool:
+    return stop_file(sweep).exists()
+
+
+def check_writable(folder: Place) -> None:
+    """Make `folder`; raise InputError, naming it, where nothing can be written there."""
+    if not isinstance(folder, Path):
+        _check_object_store(folder)
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"storage folder {folder} cannot be written to: {error.strerror}") from error
+
+
+def _check_object_store(folder: UPath) -> None:
+    import botocore.exceptions  # slow, and for nothing without a URL
+
+    probe = folder / f".writable-{os.getpid()}"
+    try:
+        probe.write_text("")
+        probe.unlink()
+    except ImportError as error:
+        raise InputError(f"storage {folder}: {error}") from error
+    except (OSError, ValueError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        raise InputError(
+            f"storage {folder} cannot be written to: {error}; credentials and endpoint are AWS's own settings, "
+            "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL and so on"
+        ) from error

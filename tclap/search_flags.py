@@ -1,0 +1,68 @@
+"""`SearchSettings`: the command line of sweeps/search.py, and the points that it may visit."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from tclap.config import Configuration, LossCoefficients
+from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
+from tclap.flags import SweepSettings
+
+COEFFICIENTS = ("alpha_st", "alpha_ct", "alpha_so", "alpha_co", "beta")
+OBJECTIVES = tuple(f"zste/{name}" for name in ("temporal", "mean", *COLUMNS, *EXTRA_COLUMNS))
+
+
+class SearchSettings(SweepSettings):
+    """Flags of a search: those of every sweep, and what to vary and how."""
+
+    name: str = Field("search", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="identity of the search")
+    trials: int = Field(20, ge=1, description="configurations to try in all; more later continues the search")
+    sampler: Literal["tpe", "nsga2", "random", "grid"] = Field("tpe", description="Optuna's sampler; grid: in order")
+    seed: int = Field(0, ge=0, description="seed of the sampler; training has its own --seeds")
+    objectives: tuple[str, ...] = Field(("zste/temporal", "zste/1"), description="metrics to maximise, one or several")
+    start_with: Literal["table4"] | None = Field(None, description="try the rows of Table IV first")
+    stages: tuple[Literal["B", "AB"], ...] = Field(("B", "AB"), description="stages to choose from")
+    any_alpha: bool = Field(False, description="coefficients 0, 0.25, ... 2 instead of 0 and 1")
+    lrs: tuple[float, ...] = Field((), description="learning rates to choose from; default: --lr alone")
+    study: str | None = Field(None, description="URL of Optuna's storage; default: a journal file beside the table")
+
+    @field_validator("objectives")
+    @classmethod
+    def _objectives_are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in names if name not in OBJECTIVES]
+        if unknown or not names or len(set(names)) != len(names):
+            raise ValueError(f"objectives are distinct ones of {', '.join(OBJECTIVES)}")
+        return names
+
+    @field_validator("stages", "lrs")
+    @classmethod
+    def _choices_are_distinct(cls, choices: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(set(choices)) != len(choices):
+            raise ValueError("names a choice twice")
+        return choices
+
+    @field_validator("lrs")
+    @classmethod
+    def _lrs_are_positive(cls, lrs: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not 0 < lr < float("inf") for lr in lrs):
+            raise ValueError("learning rates must be above 0")
+        return lrs
+
+    def choices(self) -> dict[str, tuple[Any, ...]]:
+        """Parameter -> the values that it may take, in order; the search space is their product."""
+        weights = tuple(i / 4 for i in range(9)) if self.any_alpha else (0, 1)
+        lrs = {"lr": self.lrs} if self.lrs else {}
+        return {"stages": self.stages, **dict.fromkeys(COEFFICIENTS, weights), "batch_size": self.batch_sizes, **lrs}
+
+    def at(self, point: dict[str, Any]) -> Configuration:
+        """The configuration at one point of the search space."""
+        coefficients = LossCoefficients(**{name: point[name] for name in COEFFICIENTS})
+        return self.configuration(
+            point["stages"], coefficients, point["batch_size"], self.match_steps, point.get("lr", self.lr)
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """As for every sweep; a search may be continued with more trials."""
+        return {name: value for name, value in super().identity().items() if name not in ("trials", "study")}

@@ -1,0 +1,207 @@
+"""Optuna's study as the memory of a search: ask for points that are new, and take up what a dead process left.
+
+Optuna's samplers repeat themselves: 96 draws from a space of 96 points gave 26 to 63 distinct ones. So a point that was
+drawn before is told as failed (user attribute `rejected`), and the nearest one that was not drawn takes its place.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from tclap.errors import InputError
+from tclap.places import differences
+
+Choices = Mapping[str, Sequence[Any]]
+Key = tuple[tuple[str, Any], ...]
+POPULATION = 16  # NSGA-II's; Optuna's 50 would be random search for most sweeps
+OWNER, REJECTED, RETRY_OF = "tclap", "rejected", "retry_of"
+STORAGE_ERRORS = (StorageInternalError, OSError)  # of a database, of a journal file
+
+
+def open_study(
+    name: str,
+    storage: str | Path,
+    sampler: str,
+    seed: int,
+    objectives: Sequence[str],
+    owner: Mapping[str, Any] | None = None,
+) -> optuna.study.Study:
+    """The study `name`, made where it does not exist; `storage` is a journal file or the URL of a database.
+
+    owner: of a database, which others may use: what the search is about, JSON-able. Raises InputError where the
+    database cannot be used, or has a study of that name that is about something else: its scores would be taken for
+    this search's, and its trials for dead ones.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    place: BaseStorage
+    if isinstance(storage, Path):
+        place = JournalStorage(JournalFileBackend(str(storage)))
+    else:
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        try:
+            # A server closes connections that nothing used while a trial ran for hours.
+            place = RDBStorage(storage, engine_kwargs={"pool_pre_ping": True})
+        except (SQLAlchemyError, ImportError) as error:
+            raise InputError(f"--study: Optuna cannot use this database: {str(error).splitlines()[0]}") from error
+    study = optuna.create_study(
+        study_name=name, storage=place, load_if_exists=True, directions=["maximize"] * len(objectives)
+    )
+    if owner is not None:
+        if not study.trials and OWNER not in study.user_attrs:
+            study.set_user_attr(OWNER, dict(owner))
+        changes = differences(study.user_attrs.get(OWNER, {}), json.loads(json.dumps(owner)))
+        if changes:
+            raise InputError(
+                f"--study has a study {name} of another search: {changes}; choose another --name or --study"
+            )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study.set_metric_names(list(objectives))
+    # Seeded by what was drawn before, too: a resumed search must not draw its first points again.
+    study.sampler = _sampler(sampler, int(np.random.SeedSequence([seed, len(study.trials)]).generate_state(1)[0]))
+    return study
+
+
+def _sampler(kind: str, seed: int) -> BaseSampler:
+    if kind == "tpe":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return TPESampler(seed=seed, constant_liar=True)  # trials overlap
+    if kind == "nsga2":
+        return NSGAIISampler(seed=seed, population_size=POPULATION)
+    return RandomSampler(seed=seed)  # a grid enqueues its points itself
+
+
+def size(choices: Choices) -> int:
+    """Number of points of the space."""
+    return math.prod(len(values) for values in choices.values())
+
+
+def key(point: Mapping[str, Any]) -> Key:
+    """A point's name: equal for equal points."""
+    return tuple(sorted(point.items()))
+
+
+def visited(study: optuna.study.Study, choices: Choices) -> dict[Key, FrozenTrial]:
+    """The points that were drawn, in the order of their first trial; each with its complete or else latest trial."""
+    found: dict[Key, FrozenTrial] = {}
+    for trial in study.get_trials(deepcopy=False):
+        drawn = trial.state != TrialState.WAITING and trial.params.keys() == choices.keys()  # not killed while drawing
+        name = key(trial.params)
+        told = name in found and found[name].state == TrialState.COMPLETE
+        if drawn and not told and REJECTED not in trial.user_attrs:
+            found[name] = trial
+    return found
+
+
+def ask(study: optuna.study.Study, choices: Choices, limit: int, in_order: bool, seed: int) -> Trial | None:
+    """A trial at a point that is new, or one that is to be tried again; None at `limit` points or at the space's end.
+
+    in_order: take the points of the product one after another instead of the sampler's.
+    """
+    distributions = {name: _distribution(values) for name, values in choices.items()}
+    while True:
+        seen = visited(study, choices)
+        waiting = [t for t in study.get_trials(deepcopy=False) if t.state == TrialState.WAITING]
+        full = len(seen) >= min(limit, size(choices))
+        if full and not any(RETRY_OF in t.user_attrs for t in waiting):
+            return None
+        if in_order and not waiting:
+            study.enqueue_trial(next(_unseen(choices, seen)))
+        trial = study.ask(distributions)
+        before = seen.get(key(trial.params))
+        if before is None or before.number == trial.user_attrs.get(RETRY_OF):
+            return trial
+        trial.set_user_attr(REJECTED, f"same as trial {before.number}")
+        study.tell(trial, state=TrialState.FAIL)
+        if not full:
+            study.enqueue_trial(_nearest(trial.params, list(_unseen(choices, seen)), [seed, len(seen)]))
+
+
+def _unseen(choices: Choices, seen: Mapping[Key, FrozenTrial]) -> Iterator[dict[str, Any]]:
+    points = (dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values()))
+    return (point for point in points if key(point) not in seen)
+
+
+def _nearest(drawn: Mapping[str, Any], points: Sequence[dict[str, Any]], seed: Sequence[int]) -> dict[str, Any]:
+    """The point that differs from `drawn` in the fewest values; of several, one drawn by `seed`."""
+    distances = [sum(point[name] != value for name, value in drawn.items()) for point in points]
+    fewest = min(distances)
+    nearest = [point for point, distance in zip(points, distances, strict=True) if distance == fewest]
+    return nearest[int(np.random.default_rng(seed).integers(len(nearest)))]
+
+
+def _distribution(values: Sequence[Any]) -> BaseDistribution:
+    """A range where the values ascend by exactly one step, so that a sampler knows which are close; else categories."""
+    if len(values) > 2 and all(isinstance(v, float) for v in values):
+        step = values[1] - values[0]
+        if step > 0 and list(values) == [values[0] + i * step for i in range(len(values))]:
+            return FloatDistribution(values[0], values[-1], step=step)
+    return CategoricalDistribution(values)
+
+
+def tell(study: optuna.study.Study, number: int, values: Sequence[float] | None) -> None:
+    """End a trial with its objectives, or as failed where there are none or one is not finite.
+
+    One that has ended stays as it is: a storage may have taken what it did not answer.
+    """
+    if values is None or not all(map(math.isfinite, values)):
+        study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+    else:
+        study.tell(number, list(values), skip_if_finished=True)
+
+
+def take_up(
+    study: optuna.study.Study, choices: Choices, values_of: Callable[[dict[str, Any]], Sequence[float] | None]
+) -> None:
+    """After a start: tell the trials of dead processes, and enqueue again what was interrupted, has failed or is lost.
+
+    values_of: the objectives of a point whose results are there, else None: so, too, where they were deleted after the
+    study was told. Call it while no trial runs.
+    """
+    trials = study.get_trials(deepcopy=False)
+    queued = {t.user_attrs.get(RETRY_OF) for t in trials if t.state == TrialState.WAITING}
+    points = visited(study, choices)
+    latest = {trial.number for trial in points.values()}
+    for trial in trials:
+        if trial.state == TrialState.RUNNING and trial.number not in latest:  # killed while it was drawn or rejected
+            tell(study, trial.number, None)
+    for trial in points.values():
+        if trial.number in queued:
+            continue
+        values = values_of(trial.params)
+        if trial.state == TrialState.RUNNING:
+            tell(study, trial.number, values)
+        elif values is not None and trial.state == TrialState.FAIL:
+            # It was done after the study was told: the results are what counts.
+            study.add_trial(
+                optuna.trial.create_trial(params=trial.params, distributions=trial.distributions, values=list(values))
+            )
+        if values is None:
+            study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
+
+
+def enqueue_first(study: optuna.study.Study, choices: Choices, points: Iterable[dict[str, Any]]) -> None:
+    """Queue points that the study has not drawn yet; they come before the sampler's."""
+    waiting = [t for t in study.get_trials(deepcopy=False) if t.state == TrialState.WAITING]
+    known = {*visited(study, choices), *(key(t.system_attrs["fixed_params"]) for t in waiting)}
+    for point in points:
+        if key(point) not in known:
+            study.enqueue_trial(point)

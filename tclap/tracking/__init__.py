@@ -1,0 +1,1 @@
+"""What MLflow is told and asked: the only room that imports it."""

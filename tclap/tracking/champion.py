@@ -1,0 +1,119 @@
+"""The model registry: a sweep's winner becomes a version of the model `tclap`, with the alias `champion`."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import Array
+
+import tclap
+from tclap.errors import InputError
+from tclap.tracking.read import Trial
+
+MODEL, ALIAS = "tclap", "champion"
+ADDRESS = f"models:/{MODEL}@{ALIAS}"
+CODE = Path(__file__).with_name("champion_model.py")
+# What the code that travels with the model imports; msclap and transformers only for the models of that name.
+PACKAGES = (
+    *("mlflow", "numpy", "pandas", "scipy", "pydantic", "safetensors", "soundfile", "torch", "torchaudio"),
+    *("msclap", "transformers"),
+)
+SIGNATURE = ModelSignature(
+    Schema([ColSpec(Array(DataType.string), "audio"), ColSpec(Array(DataType.string), "text")]),
+)
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of the registered model."""
+
+    number: str
+    new: bool
+
+
+def register(client: MlflowClient, uri: str, trial: Trial, why: dict[str, str]) -> Version:
+    """Make `trial` the champion: as a new version, or as the version that this run already is.
+
+    why: tags of a new version that say how it was chosen.
+    """
+    found = client.search_model_versions(f"name = '{MODEL}' and run_id = '{trial.run_id}'")
+    number = max((v.version for v in found), key=int) if found else _new_version(client, uri, trial, why)
+    client.set_registered_model_alias(MODEL, ALIAS, number)
+    return Version(str(number), new=not found)
+
+
+def _new_version(client: MlflowClient, uri: str, trial: Trial, why: dict[str, str]) -> str:
+    try:
+        client.create_registered_model(MODEL, description="CLAP post-trained for the order of sounds")
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+            raise
+    run = client.get_run(trial.run_id)
+    # In the run's own experiment: Model.log would take the default one, with artifacts below the working directory.
+    model = client.create_logged_model(
+        run.info.experiment_id, name=ALIAS, source_run_id=trial.run_id, params=run.data.params
+    )
+    with tempfile.TemporaryDirectory() as scratch, global_store(uri), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="(?s).*An input example was not provided")  # it would need files
+        # What mlflow.pyfunc.log_model calls; that one would reopen the finished run, and so end it again.
+        Model.log(
+            artifact_path=None,
+            flavor=mlflow.pyfunc,
+            run_id=trial.run_id,
+            model_id=model.model_id,
+            python_model=str(CODE),
+            artifacts={"checkpoint": str(checkpoint_of(client, trial, Path(scratch)))},
+            code_paths=[str(Path(tclap.__file__).parent)],  # tclap is on no package index
+            # Without a local part such as "+cpu", which no index has.
+            pip_requirements=[f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in PACKAGES],
+            signature=SIGNATURE,
+        )
+        version = client.create_model_version(
+            MODEL, f"models:/{model.model_id}", trial.run_id, tags=why, model_id=model.model_id
+        )
+    return str(version.version)
+
+
+def checkpoint_of(client: MlflowClient, trial: Trial, scratch: Path) -> Path:
+    """The trial's checkpoint folder, downloaded into `scratch` from wherever the store keeps it."""
+    return Path(client.download_artifacts(trial.run_id, "checkpoint", str(scratch)))
+
+
+def fetch(address: str, uri: str, scratch: Path) -> Path:
+    """The checkpoint folder of a registered model (`models:/tclap@champion`, `models:/tclap/3`), below `scratch`.
+
+    Raises InputError where there is no such model, or it is none of ours.
+    """
+    try:
+        with global_store(uri):
+            folder = Path(mlflow.artifacts.download_artifacts(address, dst_path=str(scratch)))
+    except MlflowException as error:
+        raise InputError(f"{address} cannot be had from MLflow at {uri}: {str(error).splitlines()[0]}") from error
+    place = folder / "artifacts" / "checkpoint"
+    if not place.is_dir():
+        raise InputError(f"{address} is not a model that `tclap best` registered: it has no artifacts/checkpoint")
+    return place
+
+
+@contextlib.contextmanager
+def global_store(uri: str) -> Iterator[None]:
+    """Make `uri` MLflow's global store meanwhile: models:/ addresses are looked up there, whatever the client."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)

@@ -1,0 +1,139 @@
+"""A finished (or half finished) sweep read back from MLflow alone: its trials, their scores, the order of its table."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from pydantic import ValidationError
+
+from tclap.config import Configuration, config_hash
+from tclap.errors import InputError
+from tclap.report.tables import ROWS, long_frame
+from tclap.tracking import runs as tracking
+
+SCORES = ("zste/", "retrieval/")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One configuration and seed that is done."""
+
+    run_id: str
+    configuration: Configuration
+    seed: int
+    metrics: dict[str, float]
+
+    @property
+    def config_hash(self) -> str:
+        return config_hash(self.configuration)
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """What MLflow holds of one sweep; `trials` are in the order of its table."""
+
+    name: str
+    run_id: str  # the parent run's
+    tags: dict[str, str]
+    metrics: dict[str, float]
+    table: str  # stem of its table's files
+    objectives: tuple[str, ...]  # what a search maximised; none of a fixed list
+    trials: tuple[Trial, ...]
+
+    def frame(self) -> pd.DataFrame:
+        """The same long frame that the sweep itself made its table from."""
+        return long_frame(
+            (trial.configuration, trial.seed, {k: v for k, v in trial.metrics.items() if k.startswith(SCORES)})
+            for trial in self.trials
+        )
+
+
+def open_store(storage: Path) -> tuple[MlflowClient, str, str]:
+    """Client, experiment id and URI of an MLflow store that exists. Raises InputError where there is none."""
+    uri = tracking.tracking_uri(storage)
+    hint = "--storage names the sweep's storage folder, MLFLOW_TRACKING_URI a server"
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        raise InputError(f"no MLflow store at {uri}: {hint}")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    client = MlflowClient(uri)
+    try:
+        experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
+    except MlflowException as error:
+        raise InputError(f"MLflow at {uri} cannot be read: {str(error).splitlines()[0]}") from error
+    if experiment is None:
+        raise InputError(f"MLflow at {uri} has no experiment {tracking.EXPERIMENT!r}: no sweep has run there; {hint}")
+    return client, experiment.experiment_id, uri
+
+
+def read_sweep(client: MlflowClient, experiment_id: str, name: str) -> SweepRecord:
+    """The sweep `name`. Raises InputError: no such sweep (naming those there are), or nothing of it is done."""
+    parents = tracking.find_runs(client, experiment_id, {"kind": tracking.KIND_SWEEP})
+    parent = next((run for run in parents if run.data.tags["sweep"] == name), None)
+    if parent is None:
+        there = ", ".join(sorted(run.data.tags["sweep"] for run in parents)) or "none"
+        raise InputError(f"no sweep {name!r} in MLflow; there are: {there}")
+    wanted = {"sweep": name, "kind": tracking.KIND_TRIAL, "done": "true"}
+    trials = [_trial(run) for run in tracking.find_runs(client, experiment_id, wanted)]
+    if not trials:
+        raise InputError(f"nothing of sweep {name!r} is done yet: it has no trial run with the tag done=true")
+    facts = _facts(client, parent)
+    place = {(config, seed): n for n, (config, seed) in enumerate(facts["rows"])}
+    # What is not in the list of rows (the sweep was killed before it wrote one) follows by the time of its start.
+    trials.sort(key=lambda trial: place.get((trial.config_hash, trial.seed), len(place)))
+    return SweepRecord(
+        name,
+        parent.info.run_id,
+        dict(parent.data.tags),
+        dict(parent.data.metrics),
+        facts["table"],
+        tuple(facts["objectives"]),
+        tuple(trials),
+    )
+
+
+def _facts(client: MlflowClient, parent: Run) -> dict[str, Any]:
+    if not any(file.path == ROWS for file in client.list_artifacts(parent.info.run_id)):
+        return {"table": "table", "objectives": [], "rows": []}
+    with tempfile.TemporaryDirectory() as scratch:
+        file = client.download_artifacts(parent.info.run_id, ROWS, scratch)
+        facts: dict[str, Any] = json.loads(Path(file).read_text())
+    return facts
+
+
+def _trial(run: Run) -> Trial:
+    """Raises InputError where the run's parameters are not those of the configuration that its tag names."""
+    tags = run.data.tags
+    try:
+        configuration = Configuration.model_validate(_nested(run.data.params))
+    except ValidationError as error:
+        raise InputError(f"run {run.info.run_id} has parameters of another version of tclap: {error}") from error
+    if config_hash(configuration) != tags["config_hash"]:
+        raise InputError(
+            f"run {run.info.run_id} says config_hash {tags['config_hash']}, but its parameters give "
+            f"{config_hash(configuration)}: another version of tclap logged it"
+        )
+    return Trial(run.info.run_id, configuration, int(tags["seed"]), dict(run.data.metrics))
+
+
+def _nested(params: Mapping[str, str]) -> dict[str, Any]:
+    """MLflow's flat texts -> what Configuration takes: {"a.b": "[1, 2]"} -> {"a": {"b": [1, 2]}}."""
+    nested: dict[str, Any] = {}
+    for path, text in params.items():
+        *parents, key = path.split(".")
+        if (parents or [key])[0] not in Configuration.model_fields:
+            continue  # the seed
+        place = nested
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[key] = json.loads(text) if text.startswith("[") else text
+    return nested

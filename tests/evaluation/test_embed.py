@@ -1,0 +1,47 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tclap.data.dataset import Dataset
+from tclap.evaluation import embed as evaluate
+from tclap.evaluation.embed import embed_suite, zste_scores
+from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS, build_suite
+from tclap.features import audio_features, text_features
+from tclap.models.mini import Mini
+
+
+def test_scores_a_model(mini: Mini, dataset: Dataset, dataset_digest: str, tmp_path: Path) -> None:
+    scores = zste_scores(mini, dataset, dataset_digest, (4,), eval_takes=2, seed=0, cache=tmp_path)
+    assert tuple(scores) == (*COLUMNS, *EXTRA_COLUMNS)
+    assert {name: score.n for name, score in scores.items() if name in ("1", "3A", "3B")} == {
+        "1": 12,
+        "3A": 60,
+        "3B": 30,
+    }
+    assert all(0 <= s.low <= s.value <= s.high <= 100 for name, s in scores.items() if name != "1")
+    assert zste_scores(mini, dataset, dataset_digest, (4,), eval_takes=2, seed=0, cache=tmp_path) == scores
+    seen = zste_scores(mini, dataset, dataset_digest, (4,), 2, 0, tmp_path, unseen_classes=[1])
+    assert seen["unseen/3B"].n == 10
+
+
+def test_embeds_every_window_and_caption_in_its_row(
+    mini: Mini, dataset: Dataset, dataset_digest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "EMBED_BATCH", 7)
+    suite = build_suite(dataset, (4,), 1, seed=0)
+    audio = audio_features(mini, dataset, dataset_digest, suite.composites, tmp_path)
+    text = text_features(mini, suite.captions, tmp_path)
+    mini.train()
+    audio_z, text_z = embed_suite(mini, suite, audio, text)
+    assert mini.training  # as it was
+    mini.eval()
+    with torch.no_grad():
+        for row in (0, 8, len(audio) - 1):
+            own = mini.audio_head(torch.from_numpy(np.array(audio[row : row + 1])))[0]
+            np.testing.assert_allclose(audio_z[row], own.numpy(), atol=1e-5)
+        for row in (0, 9, len(suite.captions) - 1):
+            own = mini.text_head(mini.text_frozen([suite.captions[row]]))[0]
+            np.testing.assert_allclose(text_z[row], own.numpy(), atol=1e-5)
+    assert (len(audio_z), len(text_z)) == (len(suite.composites), len(suite.captions))

@@ -1,0 +1,250 @@
+"""Searches asked and told directly: every point once, whatever the sampler, however often the driver dies."""
+
+import functools
+import itertools
+import os
+from collections import Counter
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+
+from tclap.config import Configuration
+from tclap.errors import InputError
+from tclap.lanes.searcher import StudySearcher
+from tclap.search_flags import SearchSettings
+from tclap.sweep import study as studies
+
+SAMPLERS = ("tpe", "nsga2", "random", "grid")
+SETTINGS = SearchSettings(batch_sizes=(128, 256, 512), _cli_parse_args=False)
+CHOICES = SETTINGS.choices()
+
+
+@pytest.fixture(autouse=True)
+def without_waiting_for_the_disk(monkeypatch):
+    """The journal flushes each of thousands of entries; that a crashed machine keeps them is not asked here."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+def objectives(configuration: Configuration) -> dict[str, float]:
+    c = configuration.coefficients
+    return {
+        "zste/temporal": 50 + 40 * c.alpha_st - 5 * c.alpha_ct + 3 * (configuration.stages == "AB"),
+        "zste/1": 80 - 10 * c.alpha_st * c.beta + configuration.batch_size / 100,
+    }
+
+
+def opened(place, sampler, settings=SETTINGS, limit=1000, stopped=lambda: False):
+    study = studies.open_study("s", place, sampler, 3, settings.objectives, settings.identity())
+    searcher = StudySearcher(
+        study, settings.choices(), settings.at, settings.objectives, limit, sampler == "grid", 3, stopped
+    )
+    return study, searcher
+
+
+def drive(searcher, at_once=3, most=10**6, ids=None):
+    """Ask and tell as Tune does, up to `at_once` open: (configurations told, left open)."""
+    ids = ids or itertools.count()
+    told, running = [], {}
+    while len(told) < most:
+        while len(running) < at_once:
+            trial_id = str(next(ids))
+            suggestion = searcher.suggest(trial_id)
+            if suggestion == Searcher.FINISHED:
+                break
+            running[trial_id] = Configuration.model_validate_json(suggestion["configuration"])
+        if not running:
+            break
+        trial_id, configuration = next(iter(running.items()))
+        del running[trial_id]
+        searcher.on_trial_complete(trial_id, {"outcome": "done", **objectives(configuration)})
+        told.append(configuration)
+    return told, running
+
+
+def _known(results, point):
+    return results.get(SETTINGS.at(point).model_dump_json())
+
+
+def completed(study):
+    return [tuple(sorted(t.params.items())) for t in study.trials if t.state == TrialState.COMPLETE]
+
+
+def test_the_space_of_the_issue_has_192_points():
+    assert studies.size(CHOICES) == 192
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_each_sampler_gives_every_point_once_and_stops(sampler, tmp_path):
+    study, searcher = opened(tmp_path / "study.journal", sampler)
+    told, left = drive(searcher)
+    assert not left
+    assert len(told) == len({c.model_dump_json() for c in told}) == 192
+    assert len(set(completed(study))) == len(completed(study)) == 192
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_an_interrupted_search_still_visits_each_point_once(sampler, tmp_path):
+    """Killed at a random point with three trials open, twice; the third start does the rest."""
+    rng = np.random.default_rng(SAMPLERS.index(sampler))
+    results = {}
+    for most in (int(rng.integers(1, 90)), int(rng.integers(1, 90)), 1000):
+        study, searcher = opened(tmp_path / "study.journal", sampler)
+        studies.take_up(study, CHOICES, functools.partial(_known, results))
+        told, left = drive(searcher, most=most)
+        results |= {c.model_dump_json(): list(objectives(c).values()) for c in told}
+        if left:  # one of the trials finished, and the driver died before it could tell the study
+            lost = next(iter(left.values()))
+            results[lost.model_dump_json()] = list(objectives(lost).values())
+    assert Counter(completed(study)).most_common(1)[0][1] == 1
+    assert len(completed(study)) == len(results) == 192
+    assert {t.state for t in study.trials} == {TrialState.COMPLETE, TrialState.FAIL}
+
+
+def test_a_sampler_learns_from_what_it_is_told(tmp_path):
+    """α_st = 1 is worth 40 points: of 50 points (10 of them random) TPE takes most there."""
+    settings = SETTINGS.model_copy(update={"objectives": ("zste/temporal",)})
+    study, searcher = opened(tmp_path / "study.journal", "tpe", settings, limit=50)
+    drive(searcher)
+    tried = [t.params["alpha_st"] for t in study.trials if t.state == TrialState.COMPLETE]
+    assert len(tried) == 50
+    assert np.mean(tried) > 0.7
+
+
+def test_a_failed_point_is_tried_again_at_the_next_start_only(tmp_path):
+    place = tmp_path / "study.journal"
+    study, searcher = opened(place, "random", limit=3)
+    first = searcher.suggest("a")
+    searcher.on_trial_complete("a", {"outcome": "failed", "reason": "a bug"})
+    told, _ = drive(searcher, at_once=1)
+    assert len(told) == 2
+    assert searcher.suggest("z") == Searcher.FINISHED
+    study, searcher = opened(place, "random", limit=3)
+    results = {c.model_dump_json(): list(objectives(c).values()) for c in told}
+    studies.take_up(study, CHOICES, functools.partial(_known, results))
+    again = searcher.suggest("b")
+    assert again == first
+    searcher.on_trial_complete(
+        "b", {"outcome": "done", **objectives(Configuration.model_validate_json(again["configuration"]))}
+    )
+    assert searcher.suggest("c") == Searcher.FINISHED
+    assert len(set(completed(study))) == len(completed(study)) == 3
+
+
+def test_a_point_whose_results_were_deleted_is_tried_again(tmp_path):
+    place = tmp_path / "study.journal"
+    told, _ = drive(opened(place, "random", limit=3)[1])
+    results = {c.model_dump_json(): list(objectives(c).values()) for c in told[1:]}
+    for expected in ([told[0]], []):
+        study, searcher = opened(place, "random", limit=3)
+        studies.take_up(study, CHOICES, functools.partial(_known, results))
+        again, _ = drive(searcher, at_once=1)
+        assert again == expected
+        results |= {c.model_dump_json(): list(objectives(c).values()) for c in again}
+    assert len(studies.visited(study, CHOICES)) == 3
+
+
+def test_a_storage_that_is_away_is_waited_for(tmp_path, monkeypatch, capsys):
+    """Asked again by Tune, and told before it is asked: nothing is lost, and the search does not end."""
+    place = tmp_path / "study.journal"
+    study, searcher = opened(place, "random", limit=3)
+
+    def away(*args, **kwargs):
+        raise OSError("stale file handle")
+
+    first = searcher.suggest("a")
+    with monkeypatch.context() as patch:
+        patch.setattr(study, "tell", away)
+        patch.setattr(study, "ask", away)
+        configuration = Configuration.model_validate_json(first["configuration"])
+        searcher.on_trial_complete("a", {"outcome": "done", **objectives(configuration)})
+        assert [searcher.suggest("b") for _ in range(3)] == [None] * 3
+    assert capsys.readouterr().out.count("does not answer, and is waited for: stale file handle") == 1
+    assert [t.state for t in study.trials] == [TrialState.RUNNING]
+    told, _ = drive(searcher)
+    assert len(told) == 2
+    assert study.trials[0].values == list(objectives(configuration).values())
+    assert len(set(completed(study))) == len(completed(study)) == len(searcher.asked) == 3
+
+
+def test_a_study_of_another_search_is_refused_before_anything_in_it_changes(tmp_path):
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    study, searcher = opened(url, "random")
+    searcher.suggest("a")
+    other = SETTINGS.model_copy(update={"lr": 0.5, "objectives": ("zste/1",)})
+    with pytest.raises(InputError, match=r"study s of another search: lr was 0.001, now 0.5; objectives was"):
+        opened(url, "random", other)
+    assert [t.state for t in study.trials] == [TrialState.RUNNING]
+    for place in (url, tmp_path / "study.journal"):  # a journal lies in the folder of its sweep, which nobody else has
+        studies.open_study("s", place, "random", 0, SETTINGS.objectives)
+    foreign = optuna.create_study(study_name="foreign", storage=url)
+    foreign.add_trial(optuna.trial.create_trial(value=1.0))
+    with pytest.raises(InputError, match=r"study foreign of another search: .*lr was \(not set\), now 0.001"):
+        studies.open_study("foreign", url, "random", 0, SETTINGS.objectives, SETTINGS.identity())
+
+
+def test_learning_rates_in_any_order(tmp_path):
+    lrs = (0.003, 0.002, 0.001)
+    settings = SearchSettings(lrs=lrs, stages=("B",), _cli_parse_args=False)
+    told, _ = drive(opened(tmp_path / "study.journal", "grid", settings)[1])
+    assert [c.optimiser_b.lr for c in told[:3]] == list(lrs)
+
+
+def test_a_metric_that_is_not_a_number_ends_the_trial_as_failed(tmp_path):
+    study, searcher = opened(tmp_path / "study.journal", "random")
+    searcher.suggest("a")
+    searcher.on_trial_complete("a", {"zste/temporal": float("nan"), "zste/1": 50.0})
+    assert [t.state for t in study.trials] == [TrialState.FAIL]
+
+
+def test_a_stop_ends_the_suggestions_and_leaves_what_ran_to_be_continued(tmp_path):
+    stop = []
+    study, searcher = opened(tmp_path / "study.journal", "random", stopped=lambda: bool(stop))
+    searcher.suggest("a")
+    stop.append(True)
+    assert searcher.suggest("b") == Searcher.FINISHED
+    searcher.on_trial_complete("a", {"outcome": "stopped"})
+    assert [t.state for t in study.trials] == [TrialState.RUNNING]
+
+
+def test_rows_come_first_and_once(tmp_path):
+    rows = [
+        dict(zip(CHOICES, values, strict=True)) for values in itertools.islice(itertools.product(*CHOICES.values()), 8)
+    ]
+    study, searcher = opened(tmp_path / "study.journal", "tpe", limit=10)
+    for _ in range(2):  # as after a restart
+        studies.enqueue_first(study, CHOICES, rows)
+    told, _ = drive(searcher, at_once=1)
+    assert told[:8] == [SETTINGS.at(row) for row in rows]
+    assert len({c.model_dump_json() for c in told}) == 10
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_one_objective_learning_rates_and_finer_coefficients(sampler, tmp_path):
+    settings = SearchSettings(any_alpha=True, lrs=(1e-4, 1e-3), objectives=("zste/1",), _cli_parse_args=False)
+    study, searcher = opened(tmp_path / "study.journal", sampler, settings, limit=30)
+    told, _ = drive(searcher)
+    assert len({c.model_dump_json() for c in told}) == 30
+    assert {c.optimiser_b.lr for c in told} <= {1e-4, 1e-3}
+    weights = {c.coefficients.alpha_st for c in told} | {c.coefficients.beta for c in told}
+    assert weights <= {i / 4 for i in range(9)}
+    assert study.directions == [optuna.study.StudyDirection.MAXIMIZE]
+
+
+@pytest.mark.parametrize("url", ["no url", "sqlite:////nowhere/at/all.db", "oracle://user:secret@host/db"])
+def test_a_database_that_cannot_be_used_is_one_line_without_its_password(url):
+    with pytest.raises(InputError, match="--study") as refused:
+        studies.open_study("s", url, "random", 0, SETTINGS.objectives, {})
+    assert "secret" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_database_keeps_the_study_too(tmp_path):
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    drive(opened(url, "random", limit=5)[1])
+    study, searcher = opened(url, "random", limit=9)
+    told, _ = drive(searcher)
+    assert len(told) == 4
+    assert len(set(completed(study))) == 9
