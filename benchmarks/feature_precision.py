@@ -25,7 +25,7 @@ from tclap.features import text_features
 from tclap.flags import TrainingFlags
 from tclap.training import checkpoint
 from tclap.training.samples import stage_b
-from tclap.training.stage import run_stage
+from tclap.training.stage import StageRun
 
 
 def exact_features(model, dataset, composites: Composites) -> np.ndarray:
@@ -45,9 +45,9 @@ def main() -> None:
         workspace = open_workspace(default_dataset(flags.storage), flags.storage / "cache")
         dataset, data = workspace.dataset, configuration.data
         base = base_of(workspace, configuration)
-        samples = training_samples(dataset, data)
+        samples = training_samples(workspace, data)
         suite = build_suite(dataset, data.eval_folds, data.eval_takes, data.draw_seed)
-        inputs = shared_inputs(dataset, data)
+        inputs = shared_inputs(workspace, data)
         model = checkpoint.load(base)
         text, eval_text = (text_features(model, captions, workspace.cache) for _, captions in inputs)
         audio, eval_audio = (exact_features(model, dataset, composites) for composites, _ in inputs)
@@ -59,7 +59,9 @@ def main() -> None:
             stage = stage_b(samples, schedule, configuration.coefficients)
             heard, asked = audio.astype(dtype), eval_audio.astype(dtype)
             embeddings[dtype] = embed_suite(model, suite, asked, eval_text)[0]
-            run_stage(model, stage, heard, text, settings, seed=0, report=lambda step, metrics: None)
+            run = StageRun(model, stage, heard, text, settings, seed=0)
+            while not run.finished:
+                run.step()
             found = score_suite(suite, *embed_suite(model, suite, asked, eval_text))
             scores[dtype] = {c: found[c] for c in (*COLUMNS, "3A_order")}
     print(f"{'':10}{'float32':>9}{'float16':>9}   95% interval at float32")

@@ -10,7 +10,7 @@ from pydantic_settings import CliApp
 from tclap.config import LossCoefficients
 from tclap.console import run_or_exit
 from tclap.flags import SweepSettings
-from tclap.lanes.sweep import run_sweep
+from tclap.lanes.driver import run_sweep
 
 ROWS = [
     # stages, alpha_st, alpha_ct, alpha_so, alpha_co, beta

@@ -128,11 +128,19 @@ class Configuration(Settings):
                     raise ValueError(f"a configuration of stages {self.stages} {need} {field}")
         return self
 
-    def stage_a_configuration(self) -> Configuration:
-        """The stage-A run this AB configuration starts from; equal for every α and β."""
+    @property
+    def parent(self) -> Configuration | None:
+        """The stage-A run that this AB configuration starts from, equal for every α and β; None means the base."""
         if self.stages != "AB":
-            raise ValueError(f"stages {self.stages} does not start from a stage-A run")
+            return None
         return self.model_copy(update={"stages": "A", "coefficients": None, "optimiser_b": None})
+
+    @property
+    def optimiser(self) -> OptimiserSettings:
+        """The optimiser of this configuration's own stage (that of an AB configuration's stage A is its parent's)."""
+        settings = self.optimiser_a if self.stages == "A" else self.optimiser_b
+        assert settings is not None, "validated"
+        return settings
 
 
 def canonical_hash(value: object, length: int = 12) -> str:

@@ -91,6 +91,22 @@ def any_worker(flag: bool) -> bool:
     return sum_scalar(torch.tensor(float(flag), device=device)) > 0
 
 
+def from_first(value: list[int]) -> list[int]:
+    """The first worker's list, on every worker: storage may show the others an older state of a folder."""
+    if world_size() == 1:
+        return value
+    shared: list[Any] = [value]
+    dist.broadcast_object_list(shared, src=0)
+    first: list[int] = shared[0]
+    return first
+
+
+def barrier() -> None:
+    """Wait until every worker is here."""
+    if world_size() > 1:
+        dist.barrier()
+
+
 def lost_a_peer(error: BaseException) -> bool:
     """Whether a collective failed because another worker is gone, rather than for a fault of this one."""
     # gloo raises a plain RuntimeError that names its source file; NCCL has a class of its own.

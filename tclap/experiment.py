@@ -1,44 +1,67 @@
 """One configuration and seed, from its starting checkpoint to a trained and scored model; no Ray, no MLflow.
 
-workspace = open_workspace(Path("data"), cache=Path("runs/cache"))
-model = train(workspace, configuration, seed=0, start=start_of(workspace, configuration), report=print)
-scores = evaluate(workspace, configuration.data, model, configuration.data.eval_folds)
+    workspace = open_workspace(Path("data"), cache=Path("runs/cache"))
+    model = checkpoint.load(base_of(workspace, configuration))
+    train(workspace, configuration, model, seed=0, report=print)
+    scores = evaluate(workspace, configuration.data, model, configuration.data.eval_folds)
+
+An AB configuration starts from the checkpoint of its parent, `configuration.parent`, which is trained the same way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from cachetools import LRUCache
 
+from tclap import distributed
 from tclap.config import Configuration, DataSettings, canonical_hash
 from tclap.data.compose import Composites
 from tclap.data.dataset import Dataset, check_folds, decode_problems, digest, raise_problems, read_index
 from tclap.data.draws import batch_schedule, check_batch_size, draw_pairs
-from tclap.evaluation.embed import zste_scores
+from tclap.evaluation.embed import embed_suite
 from tclap.evaluation.statistics import Score
-from tclap.evaluation.zste import build_suite
-from tclap.features import audio_features, text_features
+from tclap.evaluation.zste import Suite, build_suite, score_suite
+from tclap.features import TextFeatures, audio_features, text_features
 from tclap.models.protocol import ContrastiveModel
 from tclap.places import write_atomically
 from tclap.training import checkpoint
 from tclap.training.base import base_checkpoint, seen_classes
 from tclap.training.samples import Samples, make_samples, stage_a, stage_b
-from tclap.training.stage import Report, State, run_stage
+from tclap.training.stage import Report, StageRun, State
 
 STAGE_SEEDS = {"A": 0, "B": 1}
+KEPT = 12  # samples, suites and feature sets that a workspace keeps in memory
+T = TypeVar("T")
+
+
+class Stopped(Exception):
+    """Training was asked to stop; its state was kept first."""
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """A dataset, the digest of its content, and the folder that caches what is computed from it."""
+    """A dataset, the digest of its content, and the folder that caches what is computed from it.
+
+    kept: what the next configuration with the same data and base model needs again, least recently used first out.
+    """
 
     dataset: Dataset
     dataset_digest: str
     cache: Path
+    kept: LRUCache[Hashable, Any] = field(default_factory=lambda: LRUCache(KEPT), compare=False, repr=False)
+
+    def keep(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` returned for this key, if that is still in memory; else what it returns now."""
+        if key not in self.kept:
+            self.kept[key] = make()
+        found: T = self.kept[key]
+        return found
 
 
 def open_workspace(root: Path, cache: Path, dataset_digest: str | None = None) -> Workspace:
@@ -48,7 +71,7 @@ def open_workspace(root: Path, cache: Path, dataset_digest: str | None = None) -
 
 
 def check(dataset: Dataset, configuration: Configuration) -> None:
-    """Raise InputError where the folds or the batch size do not fit the dataset; reads no audio."""
+    """Raise InputError if the folds or the batch size do not fit the dataset; reads no audio."""
     data = configuration.data
     sets = {"train_folds": data.train_folds, "eval_folds": data.eval_folds, "test_folds": data.test_folds}
     check_folds(dataset, {name: folds for name, folds in sets.items() if folds})  # only test_folds may be empty
@@ -68,58 +91,55 @@ def check_clips(workspace: Workspace, data: DataSettings) -> None:
         write_atomically(passed, "")
 
 
-def training_samples(dataset: Dataset, data: DataSettings) -> Samples:
+def training_samples(workspace: Workspace, data: DataSettings) -> Samples:
     """The composites and captions that every configuration with these data settings shares."""
-    classes = seen_classes(dataset, data)
-    draws = draw_pairs(dataset, data.train_folds, classes, data.takes, data.draw_seed, data.after_fraction)
-    return make_samples(draws, dataset.class_names)
+
+    def make() -> Samples:
+        dataset = workspace.dataset
+        classes = seen_classes(dataset, data)
+        draws = draw_pairs(dataset, data.train_folds, classes, data.takes, data.draw_seed, data.after_fraction)
+        return make_samples(draws, dataset.class_names)
+
+    return workspace.keep(("samples", data), make)
+
+
+def evaluation_suite(workspace: Workspace, data: DataSettings, folds: Sequence[int]) -> Suite:
+    """The questions of ZSTE over the clips of `folds`."""
+    key = ("suite", data, tuple(folds))
+    return workspace.keep(key, lambda: build_suite(workspace.dataset, folds, data.eval_takes, data.draw_seed))
 
 
 def base_of(workspace: Workspace, configuration: Configuration) -> Path:
-    """Checkpoint of the base model, trained first where it does not exist yet."""
+    """Checkpoint of the base model, trained first if it does not exist yet."""
     return base_checkpoint(
         workspace.dataset, workspace.dataset_digest, configuration.data, configuration.model, workspace.cache
     )
 
 
-def shared_inputs(dataset: Dataset, data: DataSettings) -> list[tuple[Composites, list[str]]]:
+def shared_inputs(workspace: Workspace, data: DataSettings) -> list[tuple[Composites, list[str]]]:
     """The composites and captions that trials with these data settings read: for training, and for evaluation."""
-    samples = training_samples(dataset, data)
-    suite = build_suite(dataset, data.eval_folds, data.eval_takes, data.draw_seed)
-    return [(samples.composites, _captions(samples)), (suite.composites, list(suite.captions))]
+    samples, suite = training_samples(workspace, data), evaluation_suite(workspace, data, data.eval_folds)
+    return [(samples.composites, samples.captions), (suite.composites, list(suite.captions))]
 
 
 def prepare(workspace: Workspace, configuration: Configuration, device: torch.device | str = "cpu") -> None:
     """Compute, in this process, everything that trials share and that does not exist yet: base model and features."""
     model = checkpoint.load(base_of(workspace, configuration))
     model.module().to(device)
-    for composites, captions in shared_inputs(workspace.dataset, configuration.data):
-        audio_features(model, workspace.dataset, workspace.dataset_digest, composites, workspace.cache)
-        text_features(model, captions, workspace.cache)
+    for composites, captions in shared_inputs(workspace, configuration.data):
+        _features(workspace, model, composites, captions)
 
 
-def train(
-    workspace: Workspace,
-    configuration: Configuration,
-    seed: int,
-    start: Path,
-    report: Report,
-    device: torch.device | str = "cpu",
-    resume: State | None = None,
-    checkpoint_every: int | None = None,
-    on_checkpoint: Callable[[State], None] | None = None,
-    chunk: int | None = None,
-    should_stop: Callable[[], bool] | None = None,
-) -> ContrastiveModel:
-    """Train the last stage of `configuration` from the checkpoint `start`: the base, or stage A's for "AB"."""
-    letter = configuration.stages[-1]
-    model = checkpoint.load(start)
-    model.module().to(device)
-    samples = training_samples(workspace.dataset, configuration.data)
-    audio = audio_features(model, workspace.dataset, workspace.dataset_digest, samples.composites, workspace.cache)
-    text = text_features(model, _captions(samples), workspace.cache)
-    optimiser = configuration.optimiser_a if letter == "A" else configuration.optimiser_b
-    assert optimiser is not None, "validated by Configuration"
+def begin(
+    workspace: Workspace, configuration: Configuration, model: ContrastiveModel, seed: int, chunk: int | None = None
+) -> StageRun:
+    """The last stage of `configuration`, before its first step; `model` stands at the checkpoint that it starts from.
+
+    chunk: encode so many windows or texts at once, for batches that do not fit the memory.
+    """
+    letter, optimiser = configuration.stages[-1], configuration.optimiser
+    samples = training_samples(workspace, configuration.data)
+    audio, text = _features(workspace, model, samples.composites, samples.captions)
     pairs, takes = samples.captions_a.shape[:2]
     schedule_seed = int(np.random.SeedSequence([seed, STAGE_SEEDS[letter]]).generate_state(1)[0])
     schedule = batch_schedule(pairs, takes, configuration.batch_size, optimiser.steps, schedule_seed)
@@ -129,39 +149,79 @@ def train(
     else:
         assert configuration.coefficients is not None, "validated by Configuration"
         stage = stage_b(samples, schedule, configuration.coefficients)
-    run_stage(
-        model,
-        stage,
-        audio,
-        text,
-        optimiser,
-        seed=schedule_seed,
+    return StageRun(model, stage, audio, text, optimiser, seed=schedule_seed, chunk=chunk)
+
+
+def train(
+    workspace: Workspace,
+    configuration: Configuration,
+    model: ContrastiveModel,
+    *,
+    seed: int,
+    report: Report = lambda step, metrics: None,
+    resume: State | None = None,
+    keep: Callable[[State], None] | None = None,
+    keep_every: int | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    chunk: int | None = None,
+) -> None:
+    """Train `model` in place: the last stage of `configuration`, from the checkpoint at which the model stands.
+
+    The other arguments are those of `begin` and `carry_out`.
+    """
+    carry_out(
+        begin(workspace, configuration, model, seed, chunk),
         report=report,
         resume=resume,
-        checkpoint_every=checkpoint_every,
-        on_checkpoint=on_checkpoint,
-        chunk=chunk,
+        keep=keep,
+        keep_every=keep_every,
         should_stop=should_stop,
     )
-    return model
+
+
+def carry_out(
+    run: StageRun,
+    *,
+    report: Report = lambda step, metrics: None,
+    resume: State | None = None,
+    keep: Callable[[State], None] | None = None,
+    keep_every: int | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Take the steps of `run` that are left.
+
+    report: called with (step, metrics) after each step. keep: called on every worker, every `keep_every` steps and
+    after the last, with a state that `resume` takes to continue as if never interrupted. should_stop: asked on every
+    worker after each step; if one says yes, all keep their state and raise Stopped.
+    Raises FloatingPointError, naming stage and step, if the loss is not finite.
+    """
+    if resume is not None:
+        run.load(resume)
+    while not run.finished:
+        metrics = run.step()
+        report(run.steps_done - 1, metrics)
+        stop = distributed.any_worker(should_stop())
+        if keep is not None and (stop or is_due(run.steps_done, keep_every, run.steps)):
+            keep(run.state())
+        if stop:
+            raise Stopped(f"after step {run.steps_done} of {run.steps} of stage {run.stage.name}")
+    run.model.module().eval()
+
+
+def is_due(steps_done: int, every: int | None, steps: int) -> bool:
+    """Whether what happens every so many steps, and after the last of `steps`, happens now; None is never."""
+    return every is not None and (steps_done % every == 0 or steps_done == steps)
 
 
 def evaluate(
     workspace: Workspace, data: DataSettings, model: ContrastiveModel, folds: Sequence[int]
 ) -> dict[str, Score]:
     """ZSTE scores of `model` on `folds`, with the classes that `data` holds out of training reported apart."""
+    suite = evaluation_suite(workspace, data, folds)
+    audio, text = _features(workspace, model, suite.composites, suite.captions)
     seen = seen_classes(workspace.dataset, data)
     unseen = np.setdiff1d(np.arange(len(workspace.dataset.class_names)), seen)
-    return zste_scores(
-        model,
-        workspace.dataset,
-        workspace.dataset_digest,
-        folds,
-        data.eval_takes,
-        data.draw_seed,
-        workspace.cache,
-        unseen,
-    )
+    return score_suite(suite, *embed_suite(model, suite, audio, text), unseen)
 
 
 def provenance(workspace: Workspace, configuration: Configuration, seed: int) -> dict[str, object]:
@@ -173,5 +233,15 @@ def provenance(workspace: Workspace, configuration: Configuration, seed: int) ->
     }
 
 
-def _captions(samples: Samples) -> list[str]:
-    return sorted({*samples.captions_a.ravel().tolist(), *samples.captions_b.ravel().tolist()})
+def _features(
+    workspace: Workspace, model: ContrastiveModel, composites: Composites, captions: Sequence[str]
+) -> tuple[np.ndarray, TextFeatures]:
+    """Frozen features of windows and texts: from memory, from the cache, or computed now."""
+
+    def make() -> tuple[np.ndarray, TextFeatures]:
+        audio = audio_features(model, workspace.dataset, workspace.dataset_digest, composites, workspace.cache)
+        return audio, text_features(model, captions, workspace.cache)
+
+    device = str(model.logit_scale.device)
+    key = ("features", model.fingerprint(), device, composites.rows().tobytes(), tuple(captions))
+    return workspace.keep(key, make)

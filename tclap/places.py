@@ -1,4 +1,4 @@
-"""Where everything of a sweep lives below its storage, and what of it is done (design 7.4).
+"""Where everything of a sweep lives below its storage, and how it is read and written there (design 7.4).
 
 STORAGE is a folder that every node sees, or an s3:// URL; then there is no MLflow store in it, and of `cache/` and
 `data/` it holds copies for the caches on the nodes' own disks (`cache.py`).
@@ -8,30 +8,27 @@ STORAGE/
     cache/                       frozen features, base models, which clips were found usable; shared by every sweep
     data/                        synthetic datasets
     NAME/                        one sweep
-        trials/<config_hash>/seed-<n>/result.json, checkpoint/
+        trials/<config_hash>/seed-<n>/result.json, checkpoint/; state.pt while it is trained
         ray/                     Ray's own run files
         table4.csv, .md, .html, .png
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from upath import UPath
 
 from tclap.config import Configuration, config_hash
 from tclap.errors import InputError
-from tclap.evaluation.statistics import Score
 
+RESULT, STATE = "result.json", "state.pt"
 Place = Path | UPath  # a UPath of a local folder is a Path, too
 
 
@@ -81,57 +78,25 @@ def fetched(place: Place) -> Iterator[Path]:
         yield Path(scratch)
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a finished configuration and seed leaves behind; its checkpoint lies beside it."""
-
-    config_hash: str
-    seed: int
-    scores: dict[str, Score]
-    train_s: float  # wall time of the training loop
-    steps: int
-    host: str
-    run_id: str | None = None  # MLflow's
-    retrieval: dict[str, dict[str, Score]] = field(default_factory=dict)  # benchmark -> "t2a_r1", ... -> score
-
-
 def cache_folder(storage: Path) -> Path:
     return storage / "cache"
 
 
-def trial_folder(sweep: Place, name: str) -> Place:
-    """Folder of the configuration with `name` as its config_hash."""
-    return sweep / "trials" / name
+def trials_folder(sweep: Place) -> Place:
+    return sweep / "trials"
 
 
 def seed_folder(sweep: Place, configuration: Configuration, seed: int) -> Place:
-    return trial_folder(sweep, config_hash(configuration)) / f"seed-{seed}"
+    return seed_folder_of(sweep, config_hash(configuration), seed)
+
+
+def seed_folder_of(sweep: Place, config_hash: str, seed: int) -> Place:
+    """The same for a configuration of which only the name is known."""
+    return trials_folder(sweep) / config_hash / f"seed-{seed}"
 
 
 def checkpoint_folder(sweep: Place, configuration: Configuration, seed: int) -> Place:
     return seed_folder(sweep, configuration, seed) / "checkpoint"
-
-
-def write_result(folder: Place, result: Result) -> None:
-    """Mark a seed as done. Written last and atomically: where it exists, the checkpoint is whole."""
-    write_atomically(folder / "result.json", json.dumps(asdict(result), indent=1))
-
-
-def read_result(folder: Place) -> Result | None:
-    """The result of a seed, or None where it is not done."""
-    path = folder / "result.json"
-    if not path.exists():
-        return None
-    try:
-        raw = json.loads(path.read_text())
-        retrieval = {name: _scores(scores) for name, scores in raw.pop("retrieval").items()}
-        return Result(**{**raw, "scores": _scores(raw["scores"]), "retrieval": retrieval})
-    except (json.JSONDecodeError, TypeError, KeyError) as error:
-        raise InputError(f"{path} is not a result of this version of tclap: delete it to run the seed again") from error
-
-
-def _scores(raw: dict[str, dict[str, float]]) -> dict[str, Score]:
-    return {name: Score(**score) for name, score in raw.items()}  # type: ignore[arg-type]
 
 
 def write_atomically(path: Place, text: str) -> None:
@@ -143,27 +108,6 @@ def write_atomically(path: Place, text: str) -> None:
     scratch = path.with_name(f".{path.name}-{uuid.uuid4().hex}")  # not of tempfile, whose files only their owner reads
     scratch.write_text(text)
     os.replace(scratch, path)
-
-
-def claim_name(sweep: Place, identity: dict[str, Any]) -> None:
-    """Bind a sweep's folder to what it is about. Raises InputError where the name stands for something else."""
-    path = sweep / "sweep.json"
-    if not path.exists():
-        write_atomically(path, json.dumps(identity, indent=1))
-        return
-    changes = differences(json.loads(path.read_text()), identity)
-    if changes:
-        raise InputError(f"the name {sweep.name} stands for another sweep in {sweep.parent}: {changes}")
-
-
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """ "lr was 0.001, now 0.01; ..." for every key whose value differs; "" where none does."""
-    missing = "(not set)"
-    return "; ".join(
-        f"{key} was {before.get(key, missing)}, now {now.get(key, missing)}"
-        for key in sorted(before.keys() | now.keys())
-        if before.get(key, missing) != now.get(key, missing)
-    )
 
 
 def stop_file(sweep: Place) -> Place:

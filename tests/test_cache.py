@@ -15,18 +15,16 @@ from tclap.evaluation.statistics import Score
 from tclap.features import audio_features, text_features
 from tclap.flags import SweepSettings
 from tclap.places import (
-    Result,
     at,
     check_writable,
-    claim_name,
     fetched,
     local_folder,
-    read_result,
     staged,
     stop_file,
     stop_requested,
-    write_result,
 )
+from tclap.sweep.claim import claim_name
+from tclap.sweep.ledger import Result, read_result, write_result
 from tclap.training import checkpoint
 from tclap.training.base import base_checkpoint
 
@@ -89,7 +87,7 @@ def test_what_one_node_makes_the_others_fetch(nodes, dataset, dataset_digest, mi
     def refuse(*_args, **_kwargs):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr("tclap.training.base.run_stage", refuse)
+    monkeypatch.setattr("tclap.training.base.StageRun", refuse)
     monkeypatch.setattr("tclap.features._frozen", refuse)
     monkeypatch.setattr(mini, "text_frozen", refuse)
     again = base_checkpoint(dataset, dataset_digest, DataSettings(), settings, two)

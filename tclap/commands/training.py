@@ -82,11 +82,11 @@ class Train(TrainingFlags):
         check(workspace.dataset, configuration)
         check_clips(workspace, configuration.data)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        start = base_of(workspace, configuration)
-        runs = [configuration.stage_a_configuration()] if self.stages == "AB" else []
-        for part in [*runs, configuration]:
+        model = checkpoint.load(base_of(workspace, configuration))
+        model.module().to(device)
+        for part in filter(None, (configuration.parent, configuration)):
             losses: list[float] = []
-            model = train(workspace, part, self.seed, start, report=_append_loss(losses), device=device)
+            train(workspace, part, model, seed=self.seed, report=_append_loss(losses))
             start = local_folder(checkpoint_folder(self.storage / self.name, part, self.seed))
             checkpoint.save(start, model, provenance(workspace, part, self.seed))
             name, stage = config_hash(part), part.stages[-1]

@@ -1,23 +1,22 @@
-"""Base model and frozen features over the cluster, before the first trial: chunk by chunk, where there is room.
+"""Base model and frozen features, made by the lanes together: each takes chunks that nobody has taken yet.
 
-A chunk that is done stays done: after a lost node, a kill or Ctrl-C only the missing chunks are computed. Ray's own
-queue of tasks shares them out, and tries again what was lost, wherever there is room by then.
+A chunk that is done stays done: after a lost lane, a kill or Ctrl-C only the missing chunks are computed. Who computes
+a chunk holds its lock, which the kernel releases however the process ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+import os
+import shutil
+import time
+from collections.abc import Callable
 
-import ray
-import ray.exceptions
-import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+import filelock
+from ray.train.torch import get_device
 
+from tclap import distributed
 from tclap.config import Configuration
-from tclap.errors import InputError
-from tclap.experiment import base_of, prepare, shared_inputs
+from tclap.experiment import Stopped, Workspace, base_of, prepare, shared_inputs
 from tclap.features import (
     Extraction,
     audio_extraction,
@@ -27,99 +26,90 @@ from tclap.features import (
     start_extraction,
     text_features,
 )
-from tclap.lanes.worker import Sweep, workspace_of
-from tclap.places import at, stop_requested
+from tclap.models.protocol import ContrastiveModel
 from tclap.training import checkpoint
 
-RETRIES = 20  # of a task whose process or node was lost
-PARTS_A_PROCESS = 2  # each loads the model once; more than one, so that a fast node takes over some of a slow one's
-LOOK_EVERY_S = 0.5
+LOOK_EVERY_S = 0.2
 
 
-def prepare_shared(sweep: Sweep, configuration: Configuration, use_gpu: bool, console: Console) -> None:
-    """Make the base model and every feature set that trials share, unless they are there already.
+def make_shared(
+    workspace: Workspace,
+    configuration: Configuration,
+    origin: str | None,
+    should_stop: Callable[[], bool],
+    tell: Callable[[str, int], None],
+    note: Callable[[str], None],
+) -> None:
+    """Make what jobs with this base and data share, together with whoever else does the same at the same time.
 
-    Raises InputError where clips or weights cannot be used.
+    origin: of a cache on each node's own disk; then one worker makes everything and publishes it there, since chunks
+    are put together on a disk that all see. tell: is given what is being made and how many chunks are done. Raises
+    InputError if clips or weights cannot be used, and Stopped.
     """
-    settings = configuration.model_dump_json()
-    # With its GPUs named here, and not in .options(), a task's process ends with it and does not stay on the GPU.
-    on_device = ray.remote(num_cpus=1, num_gpus=int(use_gpu), max_retries=RETRIES)
-    try:
-        if sweep.origin is not None:
-            # Chunks are put together on a disk that all see; without one, a single node does it, and publishes.
-            ray.get(on_device(_prepare).remote(sweep, settings))
-            return
-        base, extractions, sizes = ray.get(_start.remote(sweep, settings))
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, InputError):
-            raise InputError(str(error.cause)) from error
-        raise
-    compute = on_device(_compute)
-    kind = "GPU" if use_gpu else "CPU"
-    parts = PARTS_A_PROCESS * max(1, int(ray.cluster_resources().get(kind, 0)))  # 0 where nodes come when asked for
-    for extraction, size in zip(extractions, sizes, strict=True):
-        # Two sweeps over one cache: the second waits here, and then finds the set made.
-        with locked(extraction.place):
-            if extraction.place.exists():
-                continue
-            chunks = extraction.pending()
-            console.print(
-                f"features: {len(extraction.composites)} windows, {size / 1e6:.0f} MB in {extraction.place}, "
-                f"{len(chunks)} chunks to compute",
-                markup=False,
+    stopped = False
+    if origin is not None:
+        if distributed.rank() == 0:
+            tell("base model and features", 0)
+            prepare(workspace, configuration, get_device())
+    else:
+        tell("base model", 0)
+        model = checkpoint.load(base_of(workspace, configuration))
+        model.module().to(get_device())
+        for composites, captions in shared_inputs(workspace, configuration.data):
+            text_features(model, captions, workspace.cache)
+            extraction = audio_extraction(
+                model, workspace.dataset, workspace.dataset_digest, composites, workspace.cache
             )
-            shares = [share for share in (chunks[i::parts] for i in range(parts)) if share]
-            waiting = [compute.remote(base, extraction, share) for share in shares]
-            with _bar(console) as bar:
-                task = bar.add_task("features", total=len(chunks))
-                while waiting:
-                    done, waiting = ray.wait(waiting, timeout=LOOK_EVERY_S)
-                    ray.get(done)  # raises what a task raised
-                    bar.update(task, completed=len(chunks) - len(extraction.pending()))
-                    if stop_requested(at(sweep.folder)):
-                        for left in waiting:
-                            ray.cancel(left, force=True)
-                        raise KeyboardInterrupt  # the chunks that are done stay
-            ray.get(_finish.remote(extraction))
+            stopped = stopped or not _take_part(extraction, model, workspace, should_stop, tell, note)
+    if distributed.any_worker(stopped):
+        raise Stopped("while features were computed; the chunks that are done stay")
 
 
-def _prepare(sweep: Sweep, settings: str) -> None:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    prepare(workspace_of(sweep), Configuration.model_validate_json(settings), device)
-
-
-@ray.remote(num_cpus=1, max_retries=RETRIES)
-def _start(sweep: Sweep, settings: str) -> tuple[str, list[Extraction], list[int]]:
-    """Base model, text features, and the audio sets laid out: (base checkpoint, extractions, sizes in bytes)."""
-    workspace = workspace_of(sweep)
-    configuration = Configuration.model_validate_json(settings)
-    base = base_of(workspace, configuration)
-    model = checkpoint.load(base)
-    extractions, sizes = [], []
-    for composites, captions in shared_inputs(workspace.dataset, configuration.data):
-        text_features(model, captions, workspace.cache)
-        extraction = audio_extraction(model, workspace.dataset, sweep.dataset_digest, composites, workspace.cache)
+def _take_part(
+    extraction: Extraction,
+    model: ContrastiveModel,
+    workspace: Workspace,
+    should_stop: Callable[[], bool],
+    tell: Callable[[str, int], None],
+    note: Callable[[str], None],
+) -> bool:
+    """Compute chunks until the set is in its place; False if the sweep was asked to stop before."""
+    with locked(extraction.place):
         if not extraction.place.exists():
+            begun = extraction.folder.exists()
+            size_bytes = start_extraction(extraction, model, workspace.dataset)
+            if not begun:
+                note(
+                    f"features: {len(extraction.composites)} windows, {size_bytes / 1e6:.0f} MB in {extraction.place}, "
+                    f"{len(extraction.pending())} chunks to compute"
+                )
+    while not extraction.place.exists():
+        if should_stop():
+            return False
+        pending = extraction.pending()
+        if not pending:
             with locked(extraction.place):
-                if not extraction.place.exists():
-                    sizes.append(start_extraction(extraction, model, workspace.dataset))
-                    extractions.append(extraction)
-    return str(base), extractions, sizes
+                finish_extraction(extraction)
+        elif not any(_compute_unless_taken(extraction, model, chunk) for chunk in _from_own_place(pending)):
+            time.sleep(LOOK_EVERY_S)
+        tell("features", len(pending))
+    shutil.rmtree(extraction.folder, ignore_errors=True)  # a lock may have been put there while it was removed
+    return True
 
 
-def _compute(base: str, extraction: Extraction, chunks: Sequence[int]) -> None:
-    """Compute those of `chunks` that are missing: a task that is tried again does the rest."""
-    model = checkpoint.load(Path(base))
-    model.module().to("cuda" if torch.cuda.is_available() else "cpu")
-    for chunk in sorted(set(chunks) & set(extraction.pending())):
-        compute_chunk(extraction, model, chunk)
+def _from_own_place(pending: list[int]) -> list[int]:
+    """The same chunks, from a place that differs between processes, so that they seldom try the same one."""
+    start = os.getpid() % len(pending)
+    return pending[start:] + pending[:start]
 
 
-@ray.remote(num_cpus=1, max_retries=RETRIES)
-def _finish(extraction: Extraction) -> None:
-    finish_extraction(extraction)
-
-
-def _bar(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console)
+def _compute_unless_taken(extraction: Extraction, model: ContrastiveModel, chunk: int) -> bool:
+    try:
+        with filelock.FileLock(extraction.folder / f"lock-{chunk}", timeout=0):
+            if chunk in extraction.pending():
+                compute_chunk(extraction, model, chunk)
+            return True
+    except filelock.Timeout:
+        return False  # somebody else computes it
+    except FileNotFoundError:
+        return True  # somebody else has put the set in its place meanwhile

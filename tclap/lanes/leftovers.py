@@ -2,8 +2,9 @@
 
 Ray removes a placement group with the job that made it. But a controller of Ray Train that is starting its workers when
 the sweep's process is killed may make one more after Ray has written its job off, and one that is killed itself leaves
-its group for as long as the sweep lives (Ray's own PlacementGroupCleaner knows only groups whose workers have started).
-Seen with Ray 2.60: after some 45 random kills the groups of ended jobs held both CPUs, and the sweep waited for ever.
+its group for as long as the sweep lives. Seen with Ray 2.60: after some 45 random kills the groups of ended jobs held
+both CPUs, and the sweep waited for ever. (Ray's own PlacementGroupCleaner knows only groups whose workers have started;
+lanes do without it, see `trainer.py`.)
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ray.util.state.exception import RayStateApiException
 
 from tclap.console import console
 
-LOOK_EVERY_S = 30.0
+LOOK_EVERY_S = 3.0  # after a loss: a lane that is started anew waits for what the lost one reserved
 LIMIT = 10_000  # the most that Ray's state API lists
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 

@@ -8,73 +8,73 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import optuna
 import sqlalchemy
 from rich.markup import escape
 
-from tclap.config import Configuration, config_hash
+from tclap.config import Configuration
 from tclap.console import console
 from tclap.errors import InputError
-from tclap.lanes.searcher import StudySearcher
-from tclap.lanes.session import check_dataset, claimed, conclude, show, start, stopping_cleanly
-from tclap.lanes.waves import Progress, run_searcher, run_wave
-from tclap.places import at, staged, stop_requested, write_atomically
+from tclap.lanes import preflight
+from tclap.lanes.driver import DONE, Start, claimed, conclude, run_jobs, write_table
+from tclap.places import staged, write_atomically
 from tclap.report.leaderboard import write_leaderboard
 from tclap.report.study_plots import write_study_plots
-from tclap.report.tables import result_frame, untrained_warning, write_rows, write_tables
+from tclap.report.tables import result_frame
 from tclap.search_flags import SearchSettings
 from tclap.sweep import study as studies
-from tclap.sweep.plan import Plan, describe, make_plan, results
-from tclap.tracking import runs as tracking
+from tclap.sweep.ledger import Ledger, read_ledger
+from tclap.sweep.plan import Plan, describe, make_plan
+from tclap.sweep.study_source import StudySource
+from tclap.tracking.runs import mean_metrics
 
 
 def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -> int:
     """Try up to `settings.trials` points, those of `first` before the sampler's; then table, leaderboard and plots.
 
     The same call again goes on: what is done is told to the study, what was interrupted or has failed is tried again.
-    Returns 0, 1 where a trial failed, 130 when it was interrupted. Raises InputError before anything expensive.
+    Returns 0, 1 if a trial failed, 130 when it was interrupted. Raises InputError before anything expensive.
     """
     choices = settings.choices()
     limit = min(settings.trials, studies.size(choices))
     shared = _stage_a_plan(settings)
     if settings.dry_run:
-        if settings.data is not None and settings.data.exists():
-            check_dataset(settings.data, shared.trials())
+        preflight.check_dry(settings, shared.trials())
         _describe(settings, limit)
-        console.print(escape(describe(Plan((tuple(shared.stage_a_runs()),), settings.seeds), settings.sweep_folder)))
-        return 0
+        plan = Plan(tuple(shared.stage_a_jobs()), settings.seeds)
+        console.print(escape(describe(plan, read_ledger(settings.sweep_folder))))
+        return DONE
     _study_place(settings)
-    with claimed(settings, shared.trials()) as (data, dataset_digest):
+    with claimed(settings, shared.trials()) as start:
         _describe(settings, limit)
-        study, points = _open_study(settings, dataset_digest, first[:limit])
-        done_before = sum(_objectives_at(settings, point) is not None for point in points)
+        study, points = _open_study(settings, start, first[:limit])
+        done_before = sum(_objectives_at(settings, start.ledger, point) is not None for point in points)
         if done_before < limit:
-            with stopping_cleanly(settings.sweep_folder):
-                sweep, at_once = start(settings, data, dataset_digest, shared.trials()[0])
-                is_done = functools.partial(_is_done, settings)
-                stage_a = [c for c in shared.stage_a_runs() if not is_done(c)]
-                run_wave(stage_a, sweep, at_once, Progress(len(stage_a), 0, is_done))
-                stopped = functools.partial(stop_requested, at(sweep.folder))
-                searcher = StudySearcher(
-                    study,
-                    choices,
-                    settings.at,
-                    settings.objectives,
-                    limit,
-                    settings.sampler == "grid",
-                    settings.seed,
-                    stopped,
-                )
-                if not stopped():
-                    run_searcher(searcher, sweep, at_once, Progress(limit, done_before, is_done))
-                    searcher.tell_untold()
-                    points += searcher.asked
-        configurations = list(dict.fromkeys(map(settings.at, points)))
-        return _conclude(settings, data, dataset_digest, configurations, limit)
+            stage_a = [job for job in shared.stage_a_jobs() if not start.ledger.is_done(job.configuration, job.seeds)]
+            source = StudySource(
+                study,
+                choices,
+                settings.at,
+                settings.objectives,
+                limit,
+                settings.sampler == "grid",
+                settings.seed,
+                stage_a,
+                settings.seeds,
+                _say_waiting,
+            )
+            total = limit - done_before + len(stage_a)
+            run_jobs(start, shared.jobs, stage_a, source, total, settings.objectives)
+            source.tell_untold()
+            points += source.asked
+        return _conclude(start, settings, list(dict.fromkeys(map(settings.at, points))), limit)
+
+
+def _say_waiting(text: str) -> None:
+    console.print(text, markup=False, style="yellow")
 
 
 def _study_place(settings: SearchSettings) -> str | Path:
-    """The URL given, or the journal file beside the table. Raises InputError where that would be no file."""
+    """The URL given, or the journal file beside the table. Raises InputError if that would be no file."""
     if settings.study is not None:
         return settings.study
     if not isinstance(settings.sweep_folder, Path):
@@ -83,19 +83,19 @@ def _study_place(settings: SearchSettings) -> str | Path:
 
 
 def _open_study(
-    settings: SearchSettings, dataset_digest: str, first: Sequence[dict[str, Any]]
-) -> tuple[optuna.study.Study, list[dict[str, Any]]]:
+    settings: SearchSettings, start: Start, first: Sequence[dict[str, Any]]
+) -> tuple[studies.Study, list[dict[str, Any]]]:
     """The study, brought in line with what is done, `first` queued in it; and the points that it has visited.
 
-    Raises InputError where its storage cannot be used.
+    Raises InputError if its storage cannot be used.
     """
     choices = settings.choices()
-    owner = None if settings.study is None else _owner(settings, dataset_digest)
+    owner = None if settings.study is None else _owner(settings, start.dataset_digest)
     try:
         study = studies.open_study(
             settings.name, _study_place(settings), settings.sampler, settings.seed, settings.objectives, owner
         )
-        studies.take_up(study, choices, functools.partial(_objectives_at, settings))
+        studies.take_up(study, choices, functools.partial(_objectives_at, settings, start.ledger))
         studies.enqueue_first(study, choices, first)
         return study, [trial.params for trial in studies.visited(study, choices).values()]
     except studies.STORAGE_ERRORS as error:
@@ -107,7 +107,7 @@ def _owner(settings: SearchSettings, dataset_digest: str) -> dict[str, Any]:
     mark = settings.sweep_folder / "study-owner"
     if not mark.exists():
         write_atomically(mark, f"{settings.sweep_folder.resolve()} {uuid.uuid4().hex[:8]}")
-    return {**settings.identity(), "dataset": dataset_digest, "folder": mark.read_text()}
+    return {**settings.identity(), "dataset": dataset_digest, "folder": mark.read_text(encoding="utf-8")}
 
 
 def _stage_a_plan(settings: SearchSettings) -> Plan:
@@ -133,40 +133,28 @@ def _describe(settings: SearchSettings, limit: int) -> None:
     )
 
 
-def _is_done(settings: SearchSettings, configuration: Configuration) -> bool:
-    found = results(Plan(((configuration,),), settings.seeds), settings.sweep_folder)
-    return len(found) == len(settings.seeds)
-
-
-def _objectives_at(settings: SearchSettings, point: dict[str, Any]) -> list[float] | None:
+def _objectives_at(settings: SearchSettings, ledger: Ledger, point: dict[str, Any]) -> list[float] | None:
     """Each objective's mean over seeds at a point whose seeds are all done, else None."""
-    configuration = settings.at(point)
-    found = results(Plan(((configuration,),), settings.seeds), settings.sweep_folder)
+    found = ledger.of(settings.at(point), settings.seeds)
     if len(found) < len(settings.seeds):
         return None
-    metrics = tracking.mean_metrics(list(found.values()))
+    metrics = mean_metrics(found)
     return [metrics[name] for name in settings.objectives]
 
 
-def _conclude(
-    settings: SearchSettings, data: Path, dataset_digest: str, configurations: Sequence[Configuration], limit: int
-) -> int:
+def _conclude(start: Start, settings: SearchSettings, configurations: Sequence[Configuration], limit: int) -> int:
+    """configurations: in the order in which they were tried."""
     plan = make_plan(configurations, settings.seeds)
-    done = results(plan, settings.sweep_folder)
-    frame = result_frame(configurations, done)  # in the order in which they were tried
-    missing = [(c, s) for c in plan.trials() for s in plan.seeds if (config_hash(c), s) not in done]
+    missing = [(c, s) for c in plan.trials() for s in plan.seeds if start.ledger.get(c, s) is None]
     if len(plan.trials()) >= studies.size(settings.choices()) and not missing:
         console.print("the space is spent: every configuration has been tried", markup=False)
     place = _study_place(settings)
     shown = place if isinstance(place, Path) else sqlalchemy.make_url(place)  # which hides the password
     console.print(f"study: optuna-dashboard {shown}", markup=False)
     with staged(settings.sweep_folder) as written:
-        files = []
-        if len(frame):
-            files = write_tables(frame, written / "search", untrained_warning(settings.weights))
-            files.append(write_rows(frame, "search", settings.objectives, written))
+        files = write_table(start, configurations, "search", settings.objectives, written)
+        if files:
+            frame = result_frame(configurations, start.ledger.results)
             files += write_leaderboard(frame, settings.objectives, written / "leaderboard")
             files += write_study_plots(frame, settings.objectives, written)
-            show(files[1])
-        unfinished = bool(missing) or len(plan.trials()) < limit
-        return conclude(settings, data, dataset_digest, files, missing, unfinished)
+        return conclude(start, files, missing, bool(missing) or len(plan.trials()) < limit)

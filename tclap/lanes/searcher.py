@@ -1,91 +1,93 @@
-"""Ray Tune's view of the study. Tune's own OptunaSearch repeats points, and starts anew after a killed driver."""
+"""Ray Tune's view of a source of jobs: first what they share is made, then one trial for each job."""
 
 from __future__ import annotations
 
+import json
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import optuna
 from ray.tune.search import Searcher
 
 from tclap.config import Configuration
-from tclap.console import console
-from tclap.sweep.study import STORAGE_ERRORS, Choices, ask, tell
+from tclap.errors import InputError
+from tclap.sweep.job import DONE, FAILED, STOPPED, Job
+from tclap.sweep.ledger import Ledger, from_json
+from tclap.sweep.sources import WAIT, JobSource
 
 
-class StudySearcher(Searcher):
-    """Suggests {"configuration": JSON} for points that `study` has not visited, and tells it the objectives."""
+class SourceSearcher(Searcher):
+    """Suggests {"job": JSON} for the jobs of `source`, once the preparations have ended, and tells it how they ended.
+
+    shared: a configuration for each base model and set of features that the jobs need. lanes: how many may take part.
+    """
 
     def __init__(
         self,
-        study: optuna.study.Study,
-        choices: Choices,
-        at: Callable[[dict[str, Any]], Configuration],
-        objectives: Sequence[str],
-        limit: int,
-        in_order: bool,
-        seed: int,
+        source: JobSource,
+        shared: Sequence[Configuration],
+        lanes: int,
+        ledger: Ledger,
         stopped: Callable[[], bool],
+        prepared: Callable[[], None],
     ) -> None:
-        super().__init__(metric=list(objectives), mode=["max"] * len(objectives))
-        self._study, self._choices, self._at, self._objectives = study, choices, at, objectives
-        self._limit, self._in_order, self._seed, self._stopped = limit, in_order, seed, stopped
-        self._numbers: dict[str, int] = {}  # Tune's trial id -> Optuna's trial number
-        self._untold: dict[int, list[float] | None] = {}  # what the study's storage has not taken yet
-        self._away = False  # that storage, the last time
-        self.asked: list[dict[str, Any]] = []  # the points suggested
+        super().__init__()
+        self._source, self._ledger, self._stopped, self._prepared = source, ledger, stopped, prepared
+        parts = [c for c in shared for _ in range(max(1, lanes // len(shared)))]
+        self._preparations = deque(Job(configuration, (), prepares=True) for configuration in parts)
+        self._preparing = len(self._preparations)  # that have not ended
+        self.preparation_failed: Exception | None = None
+        self._jobs: dict[str, Job] = {}  # Tune's trial id -> job
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        if self._stopped():
+        if self._stopped() or self.preparation_failed:
             return Searcher.FINISHED
-        self.tell_untold()
-        if self._untold:
-            return None  # Tune asks again in a second
-        try:
-            trial = ask(self._study, self._choices, self._limit, self._in_order, self._seed)
-        except STORAGE_ERRORS as error:
-            self._say_away(error)
-            return None
-        self._away = False
-        if trial is None:
+        job = self._next()
+        if job is None:
             return Searcher.FINISHED
-        self._numbers[trial_id] = trial.number
-        self.asked.append(trial.params)
-        return {"configuration": self._at(trial.params).model_dump_json()}
+        if job == WAIT:
+            return None  # Tune asks again
+        assert isinstance(job, Job)
+        self._jobs[trial_id] = job
+        return {"job": job.to_json()}
+
+    def _next(self) -> Job | str | None:
+        if self._preparations:
+            return self._preparations.popleft()
+        return WAIT if self._preparing else self._source.next()
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Nothing: a trial reports once, at its end."""
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        if self._stopped() and not _has(result, self._objectives):
-            return  # it goes on after the next start, which finds it RUNNING
-        scored = result if not error and _has(result, self._objectives) else None
-        number = self._numbers.pop(trial_id)
-        self._untold[number] = [scored[name] for name in self._objectives] if scored else None
-        self.tell_untold()
+        job = self._jobs.pop(trial_id)
+        outcome = FAILED if error or result is None else result["outcome"]
+        if job.prepares:
+            self._preparation_ended(outcome, result)
+        elif outcome == DONE:
+            assert result is not None
+            for text in json.loads(result["results"]):
+                self._ledger.add(from_json(text))
+            self._source.ended(job, result)
+        else:
+            self._ledger.look_again(job.configuration, job.seeds)
+            if outcome != STOPPED:  # what was stopped goes on after the next start
+                self._source.ended(job, None)
 
-    def tell_untold(self) -> None:
-        """Tell the study what ended; what its storage does not take now it is told before the next suggestion."""
-        try:
-            for number in list(self._untold):
-                tell(self._study, number, self._untold[number])
-                del self._untold[number]
-        except STORAGE_ERRORS as error:
-            self._say_away(error)
+    def _preparation_ended(self, outcome: str, result: dict[str, Any] | None) -> None:
+        self._preparing -= 1
+        if outcome == FAILED:
+            reason = "its processes were lost again and again" if result is None else str(result.get("reason"))
+            kind, _, text = reason.partition(": ")
+            self.preparation_failed = InputError(text) if kind == InputError.__name__ else RuntimeError(reason)
+        elif outcome == DONE and not self._preparing:
+            self._prepared()
 
-    def _say_away(self, error: Exception) -> None:
-        if not self._away:
-            reason = " ".join(str(error.__cause__ or error).split())  # Optuna's own text names no cause
-            text = f"the study's storage does not answer, and is waited for: {reason}"
-            console.print(text, markup=False, style="yellow")
-        self._away = True
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune stores its searcher in a snapshot that nobody reads
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the study is stored trial by trial."""
+        """Nothing: what is done lies in the ledger and the study, job by job."""
 
     def restore(self, checkpoint_path: str) -> None:
-        raise NotImplementedError("a search is resumed from its study, not from Tune's snapshots")
-
-
-def _has(result: dict[str, Any] | None, objectives: Sequence[str]) -> bool:
-    return result is not None and all(name in result for name in objectives)
+        raise NotImplementedError("a sweep is resumed from its ledger and study, not from Tune's snapshots")

@@ -1,189 +1,213 @@
-"""What runs on each worker of a trial: its seeds one after another, each with its own MLflow run."""
+"""What runs on each worker of a lane: one job after another, each with its seeds, each seed with its own MLflow run."""
 
 from __future__ import annotations
 
-import os
-import shutil
+import json
 import socket
-import tempfile
 import time
-import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import ray.train
-import torch
-from mlflow import MlflowClient
+import ray
 from ray.train.torch import get_device
 
 from tclap import distributed
 from tclap.cache import fetch, node_cache, published_dataset
-from tclap.config import Configuration, config_hash
+from tclap.config import canonical_hash
 from tclap.evaluation.captioned import find_clips, read_captions
 from tclap.evaluation.retrieval import retrieve
 from tclap.evaluation.statistics import Score
-from tclap.experiment import Workspace, base_of, evaluate, open_workspace, provenance, train
+from tclap.experiment import Stopped, Workspace, base_of, evaluate, open_workspace, provenance, train
+from tclap.lanes.extract import make_shared
+from tclap.lanes.failures import JobFailed, Lost, of_worker
+from tclap.lanes.mailbox import Report
 from tclap.models.protocol import ContrastiveModel
-from tclap.places import (
-    Place,
-    Result,
-    at,
-    checkpoint_folder,
-    fetched,
-    read_result,
-    seed_folder,
-    staged,
-    stop_requested,
-    write_result,
-)
-from tclap.sweep.plan import steps
-from tclap.tracking import runs as tracking
+from tclap.places import Place, at, checkpoint_folder, fetched, seed_folder, staged, stop_requested
+from tclap.sweep.job import DONE, FAILED, STOPPED, Job
+from tclap.sweep.ledger import Result, read_result, to_json, write_result
+from tclap.sweep.state import drop_state, read_state, write_state
+from tclap.sweep.sweep import Sweep
+from tclap.tracking import runs
+from tclap.tracking.beside import RunBeside
 from tclap.training import checkpoint
-from tclap.training.stage import State, Stopped
+from tclap.training.stage import State
 
-CHECKPOINT_EVERY_STEPS = 50
-STATE_FILE = "state.pt"
-STOP_POLL_S = 1.0
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """What every trial of a sweep needs to know; plain values, since it travels to the workers."""
-
-    name: str
-    folder: str  # a path or an s3:// URL
-    data: str | None  # None: the dataset that lies at the origin
-    dataset_digest: str
-    cache: str
-    origin: str | None  # with one, `cache` is on each node's own disk (cache.py)
-    seeds: tuple[int, ...]
-    workers: int
-    gpus_per_worker: float  # 0 trains on the CPU
-    chunk: int | None
-    retrieval: dict[str, tuple[str, str]]  # name -> (audio folder, caption file)
-    allow_missing: bool  # of retrieval's clips
-    tracking_uri: str
-    experiment_id: str
-    parent_run_id: str
+STATE_EVERY_STEPS = 50
+POLL_S = 1.0  # how often the stop file is looked for, and progress told
 
 
-class CodeError(Exception):
-    """What a worker's own code raised, with its traceback, which does not travel with an exception."""
-
-    def __init__(self, reason: str, trace: str, seed: int) -> None:
-        super().__init__(reason, trace, seed)  # what it is unpickled from
-        self.reason, self.trace, self.seed = reason, trace, seed
-
-
-def train_worker(arguments: dict[str, Any]) -> None:
-    """The Train function, on every worker: train and evaluate each seed that is not done yet, until told to stop."""
-    sweep = Sweep(**{**arguments["sweep"], "seeds": tuple(arguments["sweep"]["seeds"])})
-    configuration = Configuration.model_validate_json(arguments["configuration"])
-    left = [s for s in sweep.seeds if read_result(seed_folder(at(sweep.folder), configuration, s)) is None]
-    seed = left[0] if left else sweep.seeds[0]
-    try:
-        resume = _load_state()
-        for seed in left:
-            _run_seed(sweep, configuration, seed, resume if resume and resume["seed"] == seed else None)
-    except Stopped:
-        return
-    except Exception as error:
-        if is_rays(error) or distributed.lost_a_peer(error) or tracking.is_away(error):
-            raise  # to be tried again
-        raise CodeError(f"{type(error).__name__}: {error}", traceback.format_exc(), seed) from error
+def work(sweep: Sweep, mailbox: ray.actor.ActorHandle, lane: str) -> None:
+    """Do the lane's jobs, on every worker, until there are no more."""
+    desk = Desk(sweep, mailbox, lane)
+    number = 0
+    while (text := ray.get(mailbox.take.remote(lane, number))) is not None:
+        number += 1
+        report = desk.do(Job.from_json(text))
+        if distributed.rank() == 0:
+            ray.get(mailbox.report.remote(lane, report))
 
 
-def _run_seed(sweep: Sweep, configuration: Configuration, seed: int, resume: State | None) -> None:
-    folder = at(sweep.folder)
-    leads = distributed.rank() == 0
-    if leads:
-        client = tracking.connect(sweep.tracking_uri, folder.parent)[0]
-        run_id = mlflow_run(client, sweep, configuration, seed)
-        log = tracking.LossLog(client, run_id)
+class Desk:
+    """One worker, and what it keeps from job to job: samples, suite and features, and the model's frozen part."""
 
-    def keep(state: State) -> None:
-        if leads:
-            log.flush()  # who goes on from here takes no step before it again
-        _report_state({**state, "seed": seed})
+    def __init__(self, sweep: Sweep, mailbox: ray.actor.ActorHandle, lane: str) -> None:
+        self._sweep, self._folder = sweep, at(sweep.folder)
+        self._mailbox, self._lane = mailbox, lane
+        self._workspace: Workspace | None = None
+        self._model: tuple[str, ContrastiveModel] | None = None
+        self._seed: int | None = None
+        self._told_at = 0.0
 
-    workspace = workspace_of(sweep)
-    if configuration.stages == "AB":
-        stage_a = configuration.stage_a_configuration()
-        start = checkpoint_folder(folder, stage_a, seed)
-    else:
-        start = base_of(workspace, configuration)
-    started = time.perf_counter()
-    try:
-        with fetched(start) as local:
-            model = train(
-                workspace,
-                configuration,
-                seed,
-                local,
-                report=log if leads else lambda step, metrics: None,
-                device=get_device(),
-                resume=resume,
-                checkpoint_every=CHECKPOINT_EVERY_STEPS,
-                on_checkpoint=keep,
-                chunk=sweep.chunk,
-                should_stop=_watch_for_stop(folder) if leads else lambda: False,
-            )
-    except Stopped:
-        if leads:
-            log.flush()
-            client.set_terminated(run_id, "KILLED")
-        raise
-    except Exception as error:
-        if leads and not tracking.is_away(error):
-            log.flush()  # the losses before it went wrong
-        raise
-    train_s = time.perf_counter() - started
-    scores = evaluate(workspace, configuration.data, model, configuration.data.eval_folds)
-    retrieval = _retrieval_scores(sweep, model) if leads and configuration.stages != "A" else {}
-    if leads:
-        log.flush()
-        place = seed_folder(folder, configuration, seed)
-        made = {**provenance(workspace, configuration, seed), "sweep": sweep.name}
-        extra = {"train_s": train_s, **tracking.retrieval_metrics(retrieval)}
-        with staged(place) as written:
-            saved = written / checkpoint_folder(folder, configuration, seed).name
-            checkpoint.save(saved, model, made)
-            tracking.finish(client, run_id, scores, saved, extra)
-        result = Result(
-            config_hash=config_hash(configuration),
-            seed=seed,
-            scores=scores,
-            train_s=train_s,
-            steps=steps(configuration) - (resume["step"] if resume else 0),
-            host=socket.gethostname(),
-            run_id=run_id,
-            retrieval=retrieval,
-        )
-        write_result(place, result)
-    ray.train.report({"seed": seed})  # a barrier: no worker starts the next seed before this one is written
+    def do(self, job: Job) -> Report:
+        """Do one job and report how it ended. Raises what costs the lane its group: see `failures.py`."""
+        self._seed = None
+        try:
+            if job.prepares:
+                make_shared(
+                    self._open_workspace(), job.configuration, self._sweep.origin, self._stop, self._tell, self._note
+                )
+                return {"outcome": DONE}
+            return self._train(job)
+        except Stopped:
+            return {"outcome": STOPPED}
+        except Exception as error:
+            failure = of_worker(error, self._seed, runs.is_away(error))
+            if isinstance(failure, Lost) or self._sweep.is_shared:
+                raise failure from error
+            return self._failed(failure)
 
+    def _failed(self, failure: JobFailed) -> Report:
+        # It may have run out of memory, or changed what is kept: the next job starts from what is on disk.
+        self._workspace = self._model = None
+        return {"outcome": FAILED, "reason": failure.reason, "trace": failure.trace, "seed": failure.seed}
 
-def is_rays(error: Exception) -> bool:
-    """Whether Ray raised it: a worker, a process or a node is gone. Some of these classes are not public."""
-    return type(error).__module__.partition(".")[0] == "ray"
+    def _train(self, job: Job) -> Report:
+        parent = job.configuration.parent
+        if parent is not None:
+            missing = [s for s in job.seeds if read_result(seed_folder(self._folder, parent, s)) is None]
+            if missing:
+                reason = f"its stage-A run {job.parent} is not done for seeds {missing}"
+                return {"outcome": FAILED, "reason": reason, "trace": reason, "seed": None}
+        for number, seed in enumerate(distributed.from_first(self._seeds_left(job))):
+            self._seed = seed
+            self._train_seed(job, seed, steps_before=number * job.configuration.optimiser.steps)
+        results = [read_result(seed_folder(self._folder, job.configuration, seed)) for seed in job.seeds]
+        done = [result for result in results if result is not None]
+        return {"outcome": DONE, **runs.mean_metrics(done), "results": json.dumps([to_json(r) for r in done])}
 
+    def _seeds_left(self, job: Job) -> list[int]:
+        return [s for s in job.seeds if read_result(seed_folder(self._folder, job.configuration, s)) is None]
 
-def mlflow_run(client: MlflowClient, sweep: Sweep, configuration: Configuration, seed: int) -> str:
-    """Id of the seed's MLflow run, which is made where it does not exist, and RUNNING."""
-    stage_a = None
-    if configuration.stages == "AB":
-        stage_a = read_result(seed_folder(at(sweep.folder), configuration.stage_a_configuration(), seed))
-    return tracking.child_run(
-        client,
-        sweep.experiment_id,
-        sweep.name,
-        sweep.parent_run_id,
-        configuration,
-        seed,
-        stage_a.run_id if stage_a else None,
-    )
+    def _train_seed(self, job: Job, seed: int, steps_before: int) -> None:
+        configuration, workspace = job.configuration, self._open_workspace()
+        place = seed_folder(self._folder, configuration, seed)
+        resume = read_state(place)
+        parent = configuration.parent
+        start = base_of(workspace, configuration) if parent is None else checkpoint_folder(self._folder, parent, seed)
+        model = self._model_at(start)
+        with RunBeside(self._sweep, configuration, seed, active=distributed.rank() == 0) as run:
+
+            def report(step: int, metrics: dict[str, float]) -> None:
+                run.log(step, metrics)
+                self._tell(job.hash, steps_before + step + 1)
+
+            def keep(state: State) -> None:
+                run.flush()  # whoever goes on from here takes no step before it again
+                if distributed.rank() == 0:
+                    write_state(place, state)
+
+            started = time.perf_counter()
+            try:
+                train(
+                    workspace,
+                    configuration,
+                    model,
+                    seed=seed,
+                    report=report,
+                    resume=resume,
+                    keep=keep,
+                    keep_every=STATE_EVERY_STEPS,
+                    should_stop=self._watch_for_stop(),
+                    chunk=self._sweep.chunk,
+                )
+            except Stopped:
+                run.killed()
+                raise
+            train_s = time.perf_counter() - started
+            scores = evaluate(workspace, configuration.data, model, configuration.data.eval_folds)
+            if distributed.rank() == 0:
+                retrieval = self._retrieval(model) if configuration.stages != "A" else {}
+                made = {**provenance(workspace, configuration, seed), "sweep": self._sweep.name}
+                extra = {"train_s": train_s, **runs.retrieval_metrics(retrieval)}
+                with staged(place) as written:
+                    saved = written / checkpoint_folder(self._folder, configuration, seed).name
+                    checkpoint.save(saved, model, made)
+                    run_id = run.finish(scores, saved, extra)
+                result = Result(
+                    config_hash=job.hash,
+                    seed=seed,
+                    scores=scores,
+                    train_s=train_s,
+                    steps=configuration.optimiser.steps - (resume["step"] if resume else 0),
+                    host=socket.gethostname(),
+                    run_id=run_id,
+                    retrieval=retrieval,
+                )
+                write_result(place, result)
+                drop_state(place)
+        distributed.barrier()  # no worker looks at the next seed before this one is written
+
+    def _open_workspace(self) -> Workspace:
+        """The sweep's dataset and cache as this node sees them."""
+        if self._workspace is None:
+            self._workspace = workspace_of(self._sweep)
+        return self._workspace
+
+    def _model_at(self, start: Place) -> ContrastiveModel:
+        """A model that stands at the checkpoint `start`: the one before, if its frozen part is the same."""
+        with fetched(start) as folder:
+            described = checkpoint.read_config(folder)
+            key = canonical_hash([described["model"], described["fingerprint"]])
+            if self._model is not None and self._model[0] == key:
+                checkpoint.load_into(self._model[1], folder)
+            else:
+                self._model = None  # before the next one takes its memory
+                model = checkpoint.load(folder)
+                model.module().to(get_device())
+                self._model = (key, model)
+        return self._model[1]
+
+    def _retrieval(self, model: ContrastiveModel) -> dict[str, dict[str, Score]]:
+        return {
+            name: retrieve(model, find_clips(Path(folder), read_captions(Path(csv))), self._sweep.allow_missing).scores
+            for name, (folder, csv) in self._sweep.retrieval.items()
+        }
+
+    def _stop(self) -> bool:
+        return stop_requested(self._folder)
+
+    def _watch_for_stop(self) -> Callable[[], bool]:
+        """Whether the sweep was asked to stop; looks at the storage at most once a second, from the first worker."""
+        looked = time.monotonic()
+
+        def asked() -> bool:
+            nonlocal looked
+            if distributed.rank() != 0 or time.monotonic() - looked < POLL_S:
+                return False
+            looked = time.monotonic()
+            return self._stop()
+
+        return asked
+
+    def _tell(self, what: str, step: int) -> None:
+        """Say how far this lane is, at most once a second: nothing waits for it."""
+        if distributed.rank() == 0 and time.monotonic() - self._told_at > POLL_S:
+            self._told_at = time.monotonic()
+            self._mailbox.say_progress.remote(self._lane, what, step)
+
+    def _note(self, text: str) -> None:
+        """A line for the user."""
+        self._mailbox.note.remote(text)
 
 
 def workspace_of(sweep: Sweep) -> Workspace:
@@ -192,45 +216,5 @@ def workspace_of(sweep: Sweep) -> Workspace:
     if sweep.data is not None:
         return open_workspace(Path(sweep.data), cache, sweep.dataset_digest)
     published = published_dataset(cache, sweep.dataset_digest)
-    fetch(published)  # where it stays away, reading the index says what is missing
+    fetch(published)  # if it stays away, reading the index says what is missing
     return open_workspace(published, cache, sweep.dataset_digest)
-
-
-def _watch_for_stop(sweep: Place) -> Callable[[], bool]:
-    """Whether the sweep was asked to stop; looks at the storage at most once a second."""
-    looked = time.monotonic()
-
-    def asked() -> bool:
-        nonlocal looked
-        if time.monotonic() - looked < STOP_POLL_S:
-            return False
-        looked = time.monotonic()
-        return stop_requested(sweep)
-
-    return asked
-
-
-def _retrieval_scores(sweep: Sweep, model: ContrastiveModel) -> dict[str, dict[str, Score]]:
-    return {
-        name: retrieve(model, find_clips(Path(folder), read_captions(Path(csv))), sweep.allow_missing).scores
-        for name, (folder, csv) in sweep.retrieval.items()
-    }
-
-
-def _report_state(state: State) -> None:
-    if distributed.rank() != 0:
-        ray.train.report({"step": state["step"]})
-        return
-    scratch = tempfile.mkdtemp()
-    torch.save(state, os.path.join(scratch, STATE_FILE))
-    ray.train.report({"step": state["step"]}, checkpoint=ray.train.Checkpoint.from_directory(scratch))
-    shutil.rmtree(scratch)
-
-
-def _load_state() -> State | None:
-    stored = ray.train.get_checkpoint()
-    if stored is None:
-        return None
-    with stored.as_directory() as folder:
-        state: State = torch.load(os.path.join(folder, STATE_FILE), weights_only=True, map_location="cpu")
-        return state

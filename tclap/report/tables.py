@@ -12,9 +12,10 @@ import pandas as pd
 from tclap.config import Configuration, config_hash
 from tclap.evaluation.statistics import t_half_width
 from tclap.evaluation.zste import COLUMNS, summary
-from tclap.places import Result, write_atomically
+from tclap.places import write_atomically
 from tclap.report.plots import table_picture
 from tclap.report.published import table4_rows
+from tclap.sweep.ledger import Result
 
 SHOWN = [*COLUMNS, "3A_order"]
 ROWS = "rows.json"

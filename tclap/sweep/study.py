@@ -26,9 +26,10 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from tclap.errors import InputError
-from tclap.places import differences
+from tclap.sweep.claim import differences
 
 Choices = Mapping[str, Sequence[Any]]
+Study = optuna.study.Study
 Key = tuple[tuple[str, Any], ...]
 POPULATION = 16  # NSGA-II's; Optuna's 50 would be random search for most sweeps
 OWNER, REJECTED, RETRY_OF = "tclap", "rejected", "retry_of"

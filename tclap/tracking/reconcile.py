@@ -7,11 +7,11 @@ from collections import defaultdict
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from tclap.places import Place, read_result, trial_folder
+from tclap.sweep.ledger import Ledger
 from tclap.tracking import runs as tracking
 
 
-def reconcile(client: MlflowClient, experiment_id: str, sweep: str, folder: Place) -> None:
+def reconcile(client: MlflowClient, experiment_id: str, sweep: str, ledger: Ledger) -> None:
     """End what the dead left RUNNING in the sweep's child runs as KILLED; a retry sets it RUNNING again.
 
     Call it while no trial runs. Of two runs for one configuration and seed (MLflow answered a request after the
@@ -23,7 +23,7 @@ def reconcile(client: MlflowClient, experiment_id: str, sweep: str, folder: Plac
         if tags.get("kind") != tracking.KIND_SWEEP:
             by_identity[tags["config_hash"], int(tags["seed"])].append(run)
     for (name, seed), runs in by_identity.items():
-        result = read_result(trial_folder(folder, name) / f"seed-{seed}")
+        result = ledger.results.get((name, seed))
         kept = next((run for run in runs if result is not None and run.info.run_id == result.run_id), runs[0])
         for run in runs:
             if run is not kept:

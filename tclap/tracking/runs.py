@@ -27,7 +27,8 @@ from tclap.config import Configuration, config_hash
 from tclap.errors import InputError
 from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import summary
-from tclap.places import Place, Result
+from tclap.places import Place
+from tclap.sweep.ledger import Result
 from tclap.sweep.plan import label
 
 EXPERIMENT = "tclap"
@@ -176,34 +177,6 @@ def answering(uri: str) -> Iterator[None]:
         raise InputError(
             f"MLflow at {uri}: {first} (what is done stays; the same command goes on from there)"
         ) from error
-
-
-class LossLog:
-    """Buffers training metrics and writes them in batches: MLflow takes 15-25 ms a call whatever its size.
-
-    Steps that the run has already, logged by a process that was killed, are not logged again: the same configuration
-    and seed gives the same losses.
-    """
-
-    def __init__(self, client: MlflowClient, run_id: str, every_s: float = 2.0) -> None:
-        self._client, self._run_id, self._every_s = client, run_id, every_s
-        self._first = 1 + max((metric.step for metric in client.get_metric_history(run_id, "train/loss")), default=-1)
-        self._waiting: list[Metric] = []
-        self._last = time.monotonic()
-
-    def __call__(self, step: int, metrics: Mapping[str, float]) -> None:
-        if step < self._first:
-            return
-        now_ms = int(time.time() * 1000)
-        self._waiting += [Metric(f"train/{name}", value, now_ms, step) for name, value in metrics.items()]
-        if len(self._waiting) >= BATCH_METRICS or time.monotonic() - self._last > self._every_s:
-            self.flush()
-
-    def flush(self) -> None:
-        for start in range(0, len(self._waiting), BATCH_METRICS):
-            self._client.log_batch(self._run_id, metrics=self._waiting[start : start + BATCH_METRICS])
-        self._waiting = []
-        self._last = time.monotonic()
 
 
 def finish(

@@ -21,7 +21,7 @@ from tclap.models.mini import Mini
 from tclap.models.protocol import ContrastiveModel, trainable_parameters
 from tclap.training import checkpoint
 from tclap.training.samples import base_stage
-from tclap.training.stage import Report, run_stage
+from tclap.training.stage import Report, StageRun
 
 
 def seen_classes(dataset: Dataset, data: DataSettings) -> np.ndarray:
@@ -82,7 +82,9 @@ def base_checkpoint(
             stage = base_stage(class_of_row, dataset.class_names, rows[schedule])
             audio = audio_features(model, dataset, dataset_digest, composites, cache)
             text = text_features(model, sorted(set(stage.captions.ravel().tolist())), cache)
-            run_stage(model, stage, audio, text, settings.base, seed=settings.base_seed, report=report)
+            run = StageRun(model, stage, audio, text, settings.base, seed=settings.base_seed)
+            while not run.finished:
+                report(run.steps_done, run.step())
             checkpoint.save(
                 place,
                 model,

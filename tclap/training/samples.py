@@ -32,6 +32,11 @@ class Samples:
     captions_a: np.ndarray  # [P, T, 2] of str
     captions_b: np.ndarray  # [P, T, 3] of str
 
+    @property
+    def captions(self) -> list[str]:
+        """Every distinct caption of both stages, sorted."""
+        return sorted({*self.captions_a.ravel().tolist(), *self.captions_b.ravel().tolist()})
+
 
 @dataclass(frozen=True)
 class Stage:

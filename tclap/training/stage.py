@@ -1,7 +1,8 @@
 """One stage of training in plain torch: knows nothing of files, Ray or MLflow.
 
-    report = lambda step, metrics: print(step, metrics["loss"])
-    run_stage(model, stage, audio, text, OptimiserSettings(steps=150), seed=0, report=report)
+    run = StageRun(model, stage, audio, text, OptimiserSettings(steps=150), seed=0)
+    while not run.finished:
+        print(run.steps_done, run.step()["loss"])
 
 Shapes: N pairs of a batch, n pairs of this worker, K kinds, D embedding size.
 """
@@ -27,10 +28,6 @@ from tclap.training.samples import Stage
 
 Report = Callable[[int, dict[str, float]], None]
 State = dict[str, Any]
-
-
-class Stopped(Exception):
-    """Training was asked to stop; its state went to `on_checkpoint` first."""
 
 
 def learning_rate(step: int, settings: OptimiserSettings) -> float:
@@ -123,85 +120,87 @@ def _loss(model: ContrastiveModel, stage: Stage, step: int, share: slice, audio_
     return contrastive_loss(audio_z, text_z, model.logit_scale.exp(), weights, stage.beta, share)
 
 
-def run_stage(
-    model: ContrastiveModel,
-    stage: Stage,
-    audio: np.ndarray,
-    text: TextFeatures,
-    settings: OptimiserSettings,
-    *,
-    seed: int,
-    report: Report,
-    resume: State | None = None,
-    checkpoint_every: int | None = None,
-    on_checkpoint: Callable[[State], None] | None = None,
-    chunk: int | None = None,
-    should_stop: Callable[[], bool] | None = None,
-) -> None:
-    """Train `model` in place for `settings.steps` steps.
+class StageRun:
+    """One stage in the making: `step()` until `finished`; `state()` and `load()` carry it over a kill.
 
-    report: called with (step, metrics) after each step. on_checkpoint: called on every worker, every
-    `checkpoint_every` steps and after the last, with a state that `resume` takes to continue as if never interrupted.
-    should_stop: asked on every worker after each step; where one says yes, all checkpoint and raise Stopped.
     chunk: encode so many windows or texts at once, for batches that do not fit the memory; the gradients are the same.
-    Raises FloatingPointError, naming stage and step, where the loss is not finite.
     """
-    module = model.module()
-    parameters = trainable_parameters(model)
-    optimiser = make_optimiser(model, settings)
-    first = 0
-    if resume is not None:
-        first = resume["step"]
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.copy_(resume["model"][name])
-        optimiser.load_state_dict(copy.deepcopy(resume["optimiser"]))  # it keeps the tensors it is given
-    clamp_logit_scale(model)
-    module.train()
-    device = model.logit_scale.device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        for step in range(first, settings.steps):
+
+    def __init__(
+        self,
+        model: ContrastiveModel,
+        stage: Stage,
+        audio: np.ndarray,
+        text: TextFeatures,
+        settings: OptimiserSettings,
+        *,
+        seed: int,
+        chunk: int | None = None,
+    ) -> None:
+        self.model, self.stage = model, stage
+        self.steps_done = 0
+        self._audio, self._text, self._settings = audio, text, settings
+        self._seed, self._chunk = seed, chunk
+        self._parameters = trainable_parameters(model)
+        self._optimiser = make_optimiser(model, settings)
+        clamp_logit_scale(model)
+        model.module().train()
+
+    @property
+    def steps(self) -> int:
+        return self._settings.steps
+
+    @property
+    def finished(self) -> bool:
+        return self.steps_done >= self._settings.steps
+
+    def step(self) -> dict[str, float]:
+        """Take the next step on every worker; returns its loss, lr, grad_norm and logit_factor.
+
+        Raises FloatingPointError, naming stage and step, if the loss is not finite.
+        """
+        number, device = self.steps_done, self.model.logit_scale.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             # Seeded by step, so that a resumed stage draws the dropout of an uninterrupted one.
-            torch.manual_seed(int(np.random.SeedSequence([seed, step, distributed.rank()]).generate_state(1)[0]))
-            lr = learning_rate(step, settings)
-            for group in optimiser.param_groups:
+            torch.manual_seed(
+                int(np.random.SeedSequence([self._seed, number, distributed.rank()]).generate_state(1)[0])
+            )
+            lr = learning_rate(number, self._settings)
+            for group in self._optimiser.param_groups:
                 group["lr"] = lr
-            if chunk is None:
-                loss = batch_loss(model, stage, step, audio, text)
-                backward: Callable[[], None] = loss.backward
-            else:
-                loss, backward = chunked_batch_loss(model, stage, step, audio, text, chunk)
+            loss, backward = self._forward(number)
             total = distributed.sum_scalar(loss)
             if not math.isfinite(total):
-                raise FloatingPointError(f"loss is {total} at step {step} of stage {stage.name}; try a lower lr")
-            optimiser.zero_grad(set_to_none=True)
+                raise FloatingPointError(f"loss is {total} at step {number} of stage {self.stage.name}; try a lower lr")
+            self._optimiser.zero_grad(set_to_none=True)
             backward()
-            distributed.sum_gradients(parameters.values())
-            norm = nn.utils.clip_grad_norm_(parameters.values(), settings.grad_clip)
-            optimiser.step()
-            clamp_logit_scale(model)
-            report(
-                step,
-                {
-                    "loss": total,
-                    "lr": lr,
-                    "grad_norm": float(norm),
-                    "logit_factor": float(model.logit_scale.detach().exp()),
-                },
-            )
-            done = step + 1
-            stop = should_stop is not None and distributed.any_worker(should_stop())
-            due = checkpoint_every is not None and (done % checkpoint_every == 0 or done == settings.steps)
-            if on_checkpoint and (due or stop):
-                on_checkpoint(_state(done, parameters, optimiser))
-            if stop:
-                raise Stopped(f"after step {done} of {settings.steps} of stage {stage.name}")
-    module.eval()
+        distributed.sum_gradients(self._parameters.values())
+        norm = nn.utils.clip_grad_norm_(self._parameters.values(), self._settings.grad_clip)
+        self._optimiser.step()
+        clamp_logit_scale(self.model)
+        self.steps_done += 1
+        factor = float(self.model.logit_scale.detach().exp())
+        return {"loss": total, "lr": lr, "grad_norm": float(norm), "logit_factor": factor}
 
+    def _forward(self, number: int) -> tuple[Tensor, Callable[[], None]]:
+        if self._chunk is not None:
+            return chunked_batch_loss(self.model, self.stage, number, self._audio, self._text, self._chunk)
+        loss = batch_loss(self.model, self.stage, number, self._audio, self._text)
+        return loss, loss.backward
 
-def _state(step: int, parameters: dict[str, nn.Parameter], optimiser: torch.optim.Optimizer) -> State:
-    return {
-        "step": step,
-        "model": {name: p.detach().cpu().clone() for name, p in parameters.items()},
-        "optimiser": copy.deepcopy(optimiser.state_dict()),  # its tensors are updated in place
-    }
+    def state(self) -> State:
+        """What `load` takes to go on as if never interrupted: step, trained tensors and the optimiser's, on the CPU."""
+        return {
+            "step": self.steps_done,
+            "model": {name: p.detach().cpu().clone() for name, p in self._parameters.items()},
+            "optimiser": copy.deepcopy(self._optimiser.state_dict()),  # its tensors are updated in place
+        }
+
+    def load(self, state: State) -> None:
+        """Take up a stage where `state` left it."""
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter.copy_(state["model"][name])
+        self._optimiser.load_state_dict(copy.deepcopy(state["optimiser"]))  # it keeps the tensors it is given
+        clamp_logit_scale(self.model)
+        self.steps_done = state["step"]

@@ -102,7 +102,7 @@ def hashes(flags=SMALL):
     """config_hash of the stage-A run and of the AB run."""
     settings = SweepSettings(_cli_parse_args=flags.split())
     both = settings.configuration("AB", LossCoefficients(), settings.batch_sizes[0])
-    return {"A": config_hash(both.stage_a_configuration()), "B": config_hash(both)}
+    return {"A": config_hash(both.parent), "B": config_hash(both)}
 
 
 def wait_until_in(running, stage, step, timeout_s=240):

@@ -43,7 +43,7 @@ def rows_program(rows):
     """A sweep script for only some rows: [(stages, LossCoefficients arguments)]."""
     return (
         "import sys; from pydantic_settings import CliApp; from tclap.console import run_or_exit;"
-        "from tclap.config import LossCoefficients; from tclap.lanes.sweep import run_sweep;"
+        "from tclap.config import LossCoefficients; from tclap.lanes.driver import run_sweep;"
         "from tclap.flags import SweepSettings; s = CliApp.run(SweepSettings);"
         f"rows = [s.configuration(stages, LossCoefficients(**c), s.batch_sizes[0]) for stages, c in {rows!r}];"
         "run_or_exit(lambda: run_sweep(s, rows, 'table4'))"

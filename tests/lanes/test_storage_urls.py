@@ -7,11 +7,12 @@ from tclap.config import LossCoefficients
 from tclap.data.dataset import digest
 from tclap.errors import InputError
 from tclap.flags import SweepSettings
+from tclap.lanes.driver import run_sweep
 from tclap.lanes.search import run_search
-from tclap.lanes.sweep import run_sweep
-from tclap.lanes.worker import Sweep, workspace_of
+from tclap.lanes.worker import workspace_of
 from tclap.places import at
 from tclap.search_flags import SearchSettings
+from tclap.sweep.sweep import Sweep
 from tclap.tracking import runs as tracking
 
 
@@ -43,7 +44,6 @@ def test_a_worker_finds_the_synthetic_dataset_that_the_driver_published(bucket, 
         dataset_digest=dataset_digest,
         cache=str(tmp_path / "worker"),
         origin=str(origin),
-        seeds=(0,),
         workers=1,
         gpus_per_worker=0,
         chunk=None,

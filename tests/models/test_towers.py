@@ -21,7 +21,7 @@ from tclap.models.protocol import ContrastiveModel, trainable_parameters
 from tclap.models.split import SplitClap
 from tclap.training.losses import contrastive_loss, stage_b_weights
 from tclap.training.samples import Stage
-from tclap.training.stage import run_stage
+from tclap.training.stage import StageRun
 from tests.models.small_models import TEXTS, windows
 
 Shared = Callable[[str, str], SplitClap]
@@ -221,7 +221,9 @@ def test_only_what_is_trained_changes(name: str, trainable: str, weights_of: dic
     model = models.load(name, str(weights_of[name]), trainable)
     before = {n: t.clone() for n, t in model.module().state_dict().items()}
     parameters = trainable_parameters(model)
-    run_stage(model, *stage_of(model, 2), OptimiserSettings(steps=2, lr=1e-3), seed=0, report=lambda *_: None)
+    run = StageRun(model, *stage_of(model, 2), OptimiserSettings(steps=2, lr=1e-3), seed=0)
+    while not run.finished:
+        run.step()
     after = model.module().state_dict()
     changed = {n for n in before if not torch.equal(before[n], after[n])}
     scales = {n for n in before if n.endswith("logit_scale_a") or n.endswith("clap.logit_scale")}  # by its other name

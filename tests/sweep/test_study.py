@@ -9,17 +9,19 @@ import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
-from ray.tune.search import Searcher
 
 from tclap.config import Configuration
 from tclap.errors import InputError
-from tclap.lanes.searcher import StudySearcher
 from tclap.search_flags import SearchSettings
 from tclap.sweep import study as studies
+from tclap.sweep.job import Job
+from tclap.sweep.sources import WAIT
+from tclap.sweep.study_source import StudySource
 
 SAMPLERS = ("tpe", "nsga2", "random", "grid")
 SETTINGS = SearchSettings(batch_sizes=(128, 256, 512), _cli_parse_args=False)
 CHOICES = SETTINGS.choices()
+POINTS = [dict(zip(CHOICES, values, strict=True)) for values in itertools.product(*CHOICES.values())]
 
 
 @pytest.fixture(autouse=True)
@@ -36,32 +38,26 @@ def objectives(configuration: Configuration) -> dict[str, float]:
     }
 
 
-def opened(place, sampler, settings=SETTINGS, limit=1000, stopped=lambda: False):
+def opened(place, sampler, settings=SETTINGS, limit=1000):
     study = studies.open_study("s", place, sampler, 3, settings.objectives, settings.identity())
-    searcher = StudySearcher(
-        study, settings.choices(), settings.at, settings.objectives, limit, sampler == "grid", 3, stopped
+    source = StudySource(
+        study, settings.choices(), settings.at, settings.objectives, limit, sampler == "grid", 3, (), (0,), print
     )
-    return study, searcher
+    return study, source
 
 
-def drive(searcher, at_once=3, most=10**6, ids=None):
-    """Ask and tell as Tune does, up to `at_once` open: (configurations told, left open)."""
-    ids = ids or itertools.count()
-    told, running = [], {}
+def drive(source, at_once=3, most=10**6):
+    """Ask and tell as lanes do, up to `at_once` open: (configurations told, left open)."""
+    told, running = [], []
     while len(told) < most:
-        while len(running) < at_once:
-            trial_id = str(next(ids))
-            suggestion = searcher.suggest(trial_id)
-            if suggestion == Searcher.FINISHED:
-                break
-            running[trial_id] = Configuration.model_validate_json(suggestion["configuration"])
+        while len(running) < at_once and (job := source.next()) is not None:
+            running.append(job)
         if not running:
             break
-        trial_id, configuration = next(iter(running.items()))
-        del running[trial_id]
-        searcher.on_trial_complete(trial_id, {"outcome": "done", **objectives(configuration)})
-        told.append(configuration)
-    return told, running
+        job = running.pop(0)
+        source.ended(job, objectives(job.configuration))
+        told.append(job.configuration)
+    return told, [job.configuration for job in running]
 
 
 def _known(results, point):
@@ -78,8 +74,8 @@ def test_the_space_of_the_issue_has_192_points():
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_each_sampler_gives_every_point_once_and_stops(sampler, tmp_path):
-    study, searcher = opened(tmp_path / "study.journal", sampler)
-    told, left = drive(searcher)
+    study, source = opened(tmp_path / "study.journal", sampler)
+    told, left = drive(source)
     assert not left
     assert len(told) == len({c.model_dump_json() for c in told}) == 192
     assert len(set(completed(study))) == len(completed(study)) == 192
@@ -91,12 +87,12 @@ def test_an_interrupted_search_still_visits_each_point_once(sampler, tmp_path):
     rng = np.random.default_rng(SAMPLERS.index(sampler))
     results = {}
     for most in (int(rng.integers(1, 90)), int(rng.integers(1, 90)), 1000):
-        study, searcher = opened(tmp_path / "study.journal", sampler)
+        study, source = opened(tmp_path / "study.journal", sampler)
         studies.take_up(study, CHOICES, functools.partial(_known, results))
-        told, left = drive(searcher, most=most)
+        told, left = drive(source, most=most)
         results |= {c.model_dump_json(): list(objectives(c).values()) for c in told}
         if left:  # one of the trials finished, and the driver died before it could tell the study
-            lost = next(iter(left.values()))
+            lost = left[0]
             results[lost.model_dump_json()] = list(objectives(lost).values())
     assert Counter(completed(study)).most_common(1)[0][1] == 1
     assert len(completed(study)) == len(results) == 192
@@ -106,8 +102,8 @@ def test_an_interrupted_search_still_visits_each_point_once(sampler, tmp_path):
 def test_a_sampler_learns_from_what_it_is_told(tmp_path):
     """α_st = 1 is worth 40 points: of 50 points (10 of them random) TPE takes most there."""
     settings = SETTINGS.model_copy(update={"objectives": ("zste/temporal",)})
-    study, searcher = opened(tmp_path / "study.journal", "tpe", settings, limit=50)
-    drive(searcher)
+    study, source = opened(tmp_path / "study.journal", "tpe", settings, limit=50)
+    drive(source)
     tried = [t.params["alpha_st"] for t in study.trials if t.state == TrialState.COMPLETE]
     assert len(tried) == 50
     assert np.mean(tried) > 0.7
@@ -115,21 +111,19 @@ def test_a_sampler_learns_from_what_it_is_told(tmp_path):
 
 def test_a_failed_point_is_tried_again_at_the_next_start_only(tmp_path):
     place = tmp_path / "study.journal"
-    study, searcher = opened(place, "random", limit=3)
-    first = searcher.suggest("a")
-    searcher.on_trial_complete("a", {"outcome": "failed", "reason": "a bug"})
-    told, _ = drive(searcher, at_once=1)
+    study, source = opened(place, "random", limit=3)
+    first = source.next()
+    source.ended(first, None)
+    told, _ = drive(source, at_once=1)
     assert len(told) == 2
-    assert searcher.suggest("z") == Searcher.FINISHED
-    study, searcher = opened(place, "random", limit=3)
+    assert source.next() is None
+    study, source = opened(place, "random", limit=3)
     results = {c.model_dump_json(): list(objectives(c).values()) for c in told}
     studies.take_up(study, CHOICES, functools.partial(_known, results))
-    again = searcher.suggest("b")
+    again = source.next()
     assert again == first
-    searcher.on_trial_complete(
-        "b", {"outcome": "done", **objectives(Configuration.model_validate_json(again["configuration"]))}
-    )
-    assert searcher.suggest("c") == Searcher.FINISHED
+    source.ended(again, objectives(again.configuration))
+    assert source.next() is None
     assert len(set(completed(study))) == len(completed(study)) == 3
 
 
@@ -138,9 +132,9 @@ def test_a_point_whose_results_were_deleted_is_tried_again(tmp_path):
     told, _ = drive(opened(place, "random", limit=3)[1])
     results = {c.model_dump_json(): list(objectives(c).values()) for c in told[1:]}
     for expected in ([told[0]], []):
-        study, searcher = opened(place, "random", limit=3)
+        study, source = opened(place, "random", limit=3)
         studies.take_up(study, CHOICES, functools.partial(_known, results))
-        again, _ = drive(searcher, at_once=1)
+        again, _ = drive(source, at_once=1)
         assert again == expected
         results |= {c.model_dump_json(): list(objectives(c).values()) for c in again}
     assert len(studies.visited(study, CHOICES)) == 3
@@ -149,30 +143,29 @@ def test_a_point_whose_results_were_deleted_is_tried_again(tmp_path):
 def test_a_storage_that_is_away_is_waited_for(tmp_path, monkeypatch, capsys):
     """Asked again by Tune, and told before it is asked: nothing is lost, and the search does not end."""
     place = tmp_path / "study.journal"
-    study, searcher = opened(place, "random", limit=3)
+    study, source = opened(place, "random", limit=3)
 
     def away(*args, **kwargs):
         raise OSError("stale file handle")
 
-    first = searcher.suggest("a")
+    first = source.next()
     with monkeypatch.context() as patch:
         patch.setattr(study, "tell", away)
         patch.setattr(study, "ask", away)
-        configuration = Configuration.model_validate_json(first["configuration"])
-        searcher.on_trial_complete("a", {"outcome": "done", **objectives(configuration)})
-        assert [searcher.suggest("b") for _ in range(3)] == [None] * 3
+        source.ended(first, objectives(first.configuration))
+        assert [source.next() for _ in range(3)] == [WAIT] * 3
     assert capsys.readouterr().out.count("does not answer, and is waited for: stale file handle") == 1
     assert [t.state for t in study.trials] == [TrialState.RUNNING]
-    told, _ = drive(searcher)
+    told, _ = drive(source)
     assert len(told) == 2
-    assert study.trials[0].values == list(objectives(configuration).values())
-    assert len(set(completed(study))) == len(completed(study)) == len(searcher.asked) == 3
+    assert study.trials[0].values == list(objectives(first.configuration).values())
+    assert len(set(completed(study))) == len(completed(study)) == len(source.asked) == 3
 
 
 def test_a_study_of_another_search_is_refused_before_anything_in_it_changes(tmp_path):
     url = f"sqlite:///{tmp_path / 'study.db'}"
-    study, searcher = opened(url, "random")
-    searcher.suggest("a")
+    study, source = opened(url, "random")
+    source.next()
     other = SETTINGS.model_copy(update={"lr": 0.5, "objectives": ("zste/1",)})
     with pytest.raises(InputError, match=r"study s of another search: lr was 0.001, now 0.5; objectives was"):
         opened(url, "random", other)
@@ -193,30 +186,38 @@ def test_learning_rates_in_any_order(tmp_path):
 
 
 def test_a_metric_that_is_not_a_number_ends_the_trial_as_failed(tmp_path):
-    study, searcher = opened(tmp_path / "study.journal", "random")
-    searcher.suggest("a")
-    searcher.on_trial_complete("a", {"zste/temporal": float("nan"), "zste/1": 50.0})
+    study, source = opened(tmp_path / "study.journal", "random")
+    source.ended(source.next(), {"zste/temporal": float("nan"), "zste/1": 50.0})
     assert [t.state for t in study.trials] == [TrialState.FAIL]
 
 
-def test_a_stop_ends_the_suggestions_and_leaves_what_ran_to_be_continued(tmp_path):
-    stop = []
-    study, searcher = opened(tmp_path / "study.journal", "random", stopped=lambda: bool(stop))
-    searcher.suggest("a")
-    stop.append(True)
-    assert searcher.suggest("b") == Searcher.FINISHED
-    searcher.on_trial_complete("a", {"outcome": "stopped"})
-    assert [t.state for t in study.trials] == [TrialState.RUNNING]
+def test_a_point_waits_for_its_stage_a_run_and_others_come_meanwhile(tmp_path):
+    """Stage A's run is handed out first; while it goes on only points of stage B alone are, and then what was held."""
+    study = studies.open_study("s", tmp_path / "study.journal", "random", 3, SETTINGS.objectives)
+    stage_a = list({c.parent: Job(c.parent, (0,)) for c in map(SETTINGS.at, POINTS) if c.parent}.values())
+    source = StudySource(study, CHOICES, SETTINGS.at, SETTINGS.objectives, 40, False, 3, stage_a, (0,), print)
+    assert [source.next() for _ in stage_a] == stage_a
+    early = list(iter(source.next, WAIT))
+    assert early
+    assert {job.configuration.stages for job in early} == {"B"}
+    for job in stage_a:
+        source.ended(job, {})
+    late = list(iter(source.next, None))
+    assert len(early) + len(late) == 40
+    assert late[0].configuration.stages == "AB"
+    assert [SETTINGS.at(point) for point in source.asked if SETTINGS.at(point).stages == "AB"] == [
+        job.configuration for job in late if job.configuration.stages == "AB"
+    ]
 
 
 def test_rows_come_first_and_once(tmp_path):
     rows = [
         dict(zip(CHOICES, values, strict=True)) for values in itertools.islice(itertools.product(*CHOICES.values()), 8)
     ]
-    study, searcher = opened(tmp_path / "study.journal", "tpe", limit=10)
+    study, source = opened(tmp_path / "study.journal", "tpe", limit=10)
     for _ in range(2):  # as after a restart
         studies.enqueue_first(study, CHOICES, rows)
-    told, _ = drive(searcher, at_once=1)
+    told, _ = drive(source, at_once=1)
     assert told[:8] == [SETTINGS.at(row) for row in rows]
     assert len({c.model_dump_json() for c in told}) == 10
 
@@ -224,8 +225,8 @@ def test_rows_come_first_and_once(tmp_path):
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_one_objective_learning_rates_and_finer_coefficients(sampler, tmp_path):
     settings = SearchSettings(any_alpha=True, lrs=(1e-4, 1e-3), objectives=("zste/1",), _cli_parse_args=False)
-    study, searcher = opened(tmp_path / "study.journal", sampler, settings, limit=30)
-    told, _ = drive(searcher)
+    study, source = opened(tmp_path / "study.journal", sampler, settings, limit=30)
+    told, _ = drive(source)
     assert len({c.model_dump_json() for c in told}) == 30
     assert {c.optimiser_b.lr for c in told} <= {1e-4, 1e-3}
     weights = {c.coefficients.alpha_st for c in told} | {c.coefficients.beta for c in told}
@@ -244,7 +245,7 @@ def test_a_database_that_cannot_be_used_is_one_line_without_its_password(url):
 def test_a_database_keeps_the_study_too(tmp_path):
     url = f"sqlite:///{tmp_path / 'study.db'}"
     drive(opened(url, "random", limit=5)[1])
-    study, searcher = opened(url, "random", limit=9)
-    told, _ = drive(searcher)
+    study, source = opened(url, "random", limit=9)
+    told, _ = drive(source)
     assert len(told) == 4
     assert len(set(completed(study))) == 9

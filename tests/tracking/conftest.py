@@ -18,8 +18,9 @@ from tclap.config import (
     config_hash,
 )
 from tclap.experiment import base_of, evaluate, open_workspace, train
-from tclap.places import Result, checkpoint_folder
+from tclap.places import checkpoint_folder
 from tclap.report.tables import result_frame, write_rows, write_tables
+from tclap.sweep.ledger import Result
 from tclap.tracking import runs as tracking
 from tclap.training import checkpoint
 
@@ -79,7 +80,8 @@ def make_store(root: Path, storage: Path) -> Store:
         name = config_hash(config)
         for seed in sorted(SEEDS):
             run_id = tracking.child_run(*arguments, config, seed, None)
-            model = train(workspace, config, seed, base_of(workspace, config), tracking.LossLog(client, run_id))
+            model = checkpoint.load(base_of(workspace, config))
+            train(workspace, config, model, seed=seed)
             scores = evaluate(workspace, config.data, model, config.data.eval_folds)
             place = checkpoint_folder(storage / NAME, config, seed)
             checkpoint.save(place, model, {"seed": seed})

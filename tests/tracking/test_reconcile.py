@@ -3,7 +3,8 @@
 import pytest
 
 from tclap.config import config_hash
-from tclap.places import Result, seed_folder, write_result
+from tclap.places import seed_folder
+from tclap.sweep.ledger import Result, read_ledger, write_result
 from tclap.tracking import runs as tracking
 from tclap.tracking.reconcile import reconcile
 from tests.tracking.conftest import configuration
@@ -20,7 +21,7 @@ def sweep(tmp_path):
         return tracking.child_run(client, experiment, "s", parent, CONFIGURATION, seed, None)
 
     def statuses():
-        reconcile(client, experiment, "s", tmp_path / "s")
+        reconcile(client, experiment, "s", read_ledger(tmp_path / "s"))
         runs = tracking.find_runs(client, experiment, {"sweep": "s", "kind": tracking.KIND_TRIAL})
         return {run.info.run_id: run.info.status for run in runs}
 

@@ -40,7 +40,7 @@ def test_is_trained_once(
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(base, "run_stage", refuse)
+    monkeypatch.setattr(base, "StageRun", refuse)
     evaluated_elsewhere = DataSettings(eval_folds=(5,), test_folds=(4,), takes=7)
     for data in (DataSettings(), evaluated_elsewhere):
         assert base.base_checkpoint(dataset, dataset_digest, data, SETTINGS, cache) == place

@@ -16,7 +16,7 @@ from tclap.models.mini import Mini
 from tclap.models.protocol import trainable_parameters
 from tclap.training.chunked import ChunkedEmbedding
 from tclap.training.samples import Stage
-from tclap.training.stage import batch_loss, chunked_batch_loss, run_stage
+from tclap.training.stage import StageRun, batch_loss, chunked_batch_loss
 from tests.test_distributed import questions
 
 WORLD = 2
@@ -137,17 +137,8 @@ def test_a_chunked_stage_ends_where_the_unchunked_does() -> None:
     ends = []
     for chunk in (None, 5):
         model, stage, audio, text = questions("B", 6)
-        losses: list[float] = []
-        run_stage(
-            model,
-            stage,
-            audio,
-            text,
-            OptimiserSettings(steps=1),
-            seed=0,
-            report=lambda _, metrics, losses=losses: losses.append(metrics["loss"]),
-            chunk=chunk,
-        )
+        run = StageRun(model, stage, audio, text, OptimiserSettings(steps=1), seed=0, chunk=chunk)
+        losses = [run.step()["loss"]]
         ends.append((losses, {n: p.detach() for n, p in trainable_parameters(model).items()}))
     assert ends[0][0] == pytest.approx(ends[1][0], rel=1e-5)
 

@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from tclap.config import LossCoefficients, OptimiserSettings
+from tclap.experiment import Stopped, carry_out
 from tclap.features import TextFeatures
 from tclap.models.mini import Mini
 from tclap.models.protocol import trainable_parameters
 from tclap.training.losses import stage_b_weights
 from tclap.training.samples import Stage
-from tclap.training.stage import Stopped, learning_rate, make_optimiser, run_stage
+from tclap.training.stage import StageRun, learning_rate, make_optimiser
 from tests.test_distributed import questions
 
 SETTINGS = OptimiserSettings(steps=6, lr=3e-3)
@@ -38,7 +39,8 @@ def fresh() -> Mini:
 def train(model: Mini, inputs: tuple, seed: int = 0, **options: Any) -> list[tuple[int, dict[str, float]]]:
     log: list[tuple[int, dict[str, float]]] = []
     settings = options.pop("settings", SETTINGS)
-    run_stage(model, *inputs, settings, seed=seed, report=lambda s, m: log.append((s, m)), **options)
+    run = StageRun(model, *inputs, settings, seed=seed)
+    carry_out(run, report=lambda s, m: log.append((s, m)), **options)
     return log
 
 
@@ -66,7 +68,7 @@ def test_a_stage_reports_each_step_and_learns(inputs: tuple) -> None:
 def test_resume_is_bit_identical(inputs: tuple) -> None:
     whole = fresh()
     states: list[dict] = []
-    log = train(whole, inputs, checkpoint_every=2, on_checkpoint=states.append)
+    log = train(whole, inputs, keep_every=2, keep=states.append)
     assert [state["step"] for state in states] == [2, 4, 6]  # the last for who is killed while evaluating
     for state in states:
         resumed = fresh()
@@ -89,7 +91,7 @@ def test_a_state_survives_the_steps_after_it(inputs: tuple) -> None:
         states.append(state)
         kept.append(moments(state))
 
-    train(fresh(), inputs, checkpoint_every=2, on_checkpoint=keep)
+    train(fresh(), inputs, keep_every=2, keep=keep)
     train(fresh(), inputs, resume=states[0])
     for state, before in zip(states, kept, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(moments(state), before, strict=True))
@@ -100,8 +102,8 @@ def test_a_state_survives_a_file(inputs: tuple, tmp_path: Any) -> None:
     train(
         whole,
         inputs,
-        checkpoint_every=4,
-        on_checkpoint=lambda state: torch.save(state, tmp_path / f"{state['step']}.pt"),
+        keep_every=4,
+        keep=lambda state: torch.save(state, tmp_path / f"{state['step']}.pt"),
     )
     train(resumed, inputs, resume=torch.load(tmp_path / "4.pt", weights_only=True))
     assert_equal(parameters(resumed), parameters(whole))
@@ -113,7 +115,7 @@ def test_a_stop_leaves_a_state_that_goes_on_as_if_never_stopped(inputs: tuple) -
     states: list[dict] = []
     answers = iter([False, False, True])
     with pytest.raises(Stopped, match="after step 3 of 6"):
-        train(stopped, inputs, on_checkpoint=states.append, should_stop=lambda: next(answers))
+        train(stopped, inputs, keep=states.append, should_stop=lambda: next(answers))
     assert [state["step"] for state in states] == [3]
     assert train(resumed, inputs, resume=states[0]) == log[3:]
     assert_equal(parameters(resumed), parameters(whole))
@@ -146,7 +148,7 @@ def test_dropout_is_drawn_from_the_seed_and_step(inputs: tuple) -> None:
         return parameters(model)
 
     states: list[dict] = []
-    whole = trained(0, checkpoint_every=3, on_checkpoint=states.append)
+    whole = trained(0, keep_every=3, keep=states.append)
     assert_equal(trained(0, resume=states[0]), whole)
     assert not torch.equal(trained(1)["logit_scale"], whole["logit_scale"])
 

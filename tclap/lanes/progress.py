@@ -1,0 +1,133 @@
+"""What a person sees of a running sweep: a line for each job that ends, and on a terminal a bar for each lane."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import ray
+from ray import tune
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.progress import Progress as Bars
+
+from tclap.console import console
+from tclap.lanes.trials import RETRIES
+from tclap.sweep.estimate import Estimate
+from tclap.sweep.job import DONE, FAILED, STOPPED, Job
+from tclap.sweep.ledger import Ledger
+from tclap.sweep.plan import label
+
+LOOK_EVERY_S = 1.0
+
+
+class Progress(tune.Callback):
+    """Told by Tune of every trial, and by the mailbox of every lane's steps. Use it as a context: it draws the bars."""
+
+    def __init__(
+        self, jobs: Sequence[Job], total: int, ledger: Ledger, mailbox: ray.actor.ActorHandle, shown: Sequence[str]
+    ) -> None:
+        """jobs: those known beforehand; total: how many there will be; shown: metrics in the line of an ended job."""
+        done = sum(ledger.is_done(job.configuration, job.seeds) for job in jobs)
+        self._total, self._ended, self._failed = total, done, 0
+        self._ledger, self._mailbox, self._shown = ledger, mailbox, shown
+        left = {job.hash: self._steps_left(job) for job in jobs}
+        self._estimate = Estimate({name: steps for name, steps in left.items() if steps}, time.monotonic)
+        self._running: dict[str, Job] = {}  # by hash
+        self._looked_at = 0.0
+        self._bars = Bars(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
+            console=console, disable=not console.is_terminal, transient=True,
+        )  # fmt: skip
+        self._all = self._bars.add_task("sweep", total=total, completed=done, note="")
+        self._of_lane: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Progress:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune stores its callbacks in a snapshot that nobody reads
+
+    def say(self, text: str, style: str | None = None) -> None:
+        console.print(text, markup=False, style=style)
+
+    def _steps_left(self, job: Job) -> int:
+        done = len(self._ledger.of(job.configuration, job.seeds))
+        return job.configuration.optimiser.steps * (len(job.seeds) - done)
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        job = Job.from_json(trial.config["job"])
+        if not job.prepares:
+            self._running[job.hash] = job
+            self._estimate.started(job, self._steps_left(job))
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        result, job = trial.last_result, Job.from_json(trial.config["job"])
+        if result["outcome"] == STOPPED:
+            self._running.pop(job.hash, None)
+            return
+        if job.prepares:
+            return
+        self._count(job)
+        if result["outcome"] == FAILED:
+            self._failed += 1
+            self.say(f"FAILED {label(job.configuration)}: {result['reason']}", "red")
+        elif result["outcome"] == DONE:
+            scores = "  ".join(f"{name.removeprefix('zste/')} {result[name]:.1f}" for name in self._shown)
+            self.say(f"[{self._ended}/{self._total}] {label(job.configuration)}  {scores}  {self._time_left()}")
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.say(f"lost, and tried again from its last checkpoint: {self._name(trial)}", "yellow")
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        job = Job.from_json(trial.config["job"])
+        if not job.prepares:
+            self._count(job)
+            self._failed += 1
+        self.say(f"FAILED {self._name(trial)}: lost {RETRIES + 1} times: {trial.error_file}", "red")
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if time.monotonic() - self._looked_at < LOOK_EVERY_S:
+            return
+        self._looked_at = time.monotonic()
+        try:
+            lanes, notes = ray.get(self._mailbox.news.remote(), timeout=LOOK_EVERY_S)
+        except ray.exceptions.RayError:
+            return  # it is being started again, or is busy
+        for note in notes:
+            self.say(note)
+        for name, steps in lanes.values():
+            self._estimate.at(name, steps)
+        self._draw(lanes)
+
+    def _draw(self, lanes: dict[str, tuple[str, int]]) -> None:
+        counts = f"{len(self._running)} running"
+        if self._failed:
+            counts += f", {self._failed} failed"
+        self._bars.update(self._all, completed=self._ended, note=f"{counts}  {self._time_left()}")
+        for lane in self._of_lane.keys() - lanes.keys():
+            self._bars.remove_task(self._of_lane.pop(lane))
+        for lane, (name, step) in lanes.items():
+            job = self._running.get(name)
+            if lane not in self._of_lane:
+                self._of_lane[lane] = self._bars.add_task("", total=None, note="")
+            named = name if job is None else f"{name}  {label(job.configuration)}"
+            total = None if job is None else job.configuration.optimiser.steps
+            self._bars.update(self._of_lane[lane], description=f"  {lane}  {named}", completed=step, total=total)
+
+    def _count(self, job: Job) -> None:
+        self._ended += 1
+        self._running.pop(job.hash, None)
+        self._estimate.ended(job)
+
+    def _time_left(self) -> str:
+        left_s = self._estimate.left_s(further_jobs=self._total - self._ended - self._estimate.jobs_left)
+        return "" if left_s is None else f"about {left_s / 60:.1f} min left"
+
+    def _name(self, trial: Any) -> str:
+        job = Job.from_json(trial.config["job"])
+        return "base model and features" if job.prepares else label(job.configuration)

@@ -1,0 +1,43 @@
+"""Ctrl-C, SIGTERM and `ray job stop`: the sweep's jobs keep their state and end, and so does the script."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tclap.console import console
+from tclap.places import Place, stop_file
+
+
+@contextmanager
+def stopping_cleanly(folder: Place) -> Iterator[None]:
+    """Ctrl-C (or SIGTERM) asks the sweep's jobs to keep their state and end; a second one ends this process at once."""
+    stop_file(folder).unlink(missing_ok=True)
+    before: dict[int, Any] = {}
+
+    def ask_to_stop(number: int, frame: object) -> None:
+        _restore(before)
+        stop_file(folder).touch()
+        console.print("stopping: what runs is checkpointed first (again to stop at once)", markup=False)
+
+    before.update({number: signal.signal(number, ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)})
+    try:
+        yield
+    except KeyboardInterrupt:
+        stop_file(folder).touch()
+    finally:
+        _restore(before)
+
+
+def _restore(handlers: dict[int, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def say_how_to_go_on() -> None:
+    console.print("stopped; the same command goes on from here:", markup=False)
+    console.print(shlex.join(["python", *sys.argv]), markup=False)

@@ -1,0 +1,31 @@
+"""A sweep's name stands for one set of settings: the first start writes them down, later ones are held to them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tclap.errors import InputError
+from tclap.places import Place, write_atomically
+
+
+def claim_name(sweep: Place, identity: Mapping[str, Any]) -> None:
+    """Bind a sweep's folder to what it is about. Raises InputError if the name stands for something else."""
+    path = sweep / "sweep.json"
+    if not path.exists():
+        write_atomically(path, json.dumps(identity, indent=1))
+        return
+    changes = differences(json.loads(path.read_text(encoding="utf-8")), identity)
+    if changes:
+        raise InputError(f"the name {sweep.name} stands for another sweep in {sweep.parent}: {changes}")
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """ "lr was 0.001, now 0.01; ..." for every key whose value differs; "" if none does."""
+    missing = "(not set)"
+    return "; ".join(
+        f"{key} was {before.get(key, missing)}, now {now.get(key, missing)}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key, missing) != now.get(key, missing)
+    )

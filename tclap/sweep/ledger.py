@@ -1,0 +1,114 @@
+"""What of a sweep is done: a result beside each checkpoint, read once a start and kept up to date by what lanes report.
+
+`STORAGE/NAME/trials/<config_hash>/seed-<n>/result.json` is the authority (design 9). MLflow's runs and Optuna's study
+are brought in line with it, never the other way round.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tclap.config import Configuration, config_hash
+from tclap.errors import InputError
+from tclap.evaluation.statistics import Score
+from tclap.places import RESULT, Place, seed_folder, trials_folder, write_atomically
+
+READERS = 16  # at once: an object store answers each in tens of milliseconds
+Key = tuple[str, int]  # config_hash and seed
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished configuration and seed leaves behind; its checkpoint lies beside it."""
+
+    config_hash: str
+    seed: int
+    scores: dict[str, Score]
+    train_s: float  # wall time of the training loop
+    steps: int  # taken in that time; fewer than the configuration's if it was taken up again
+    host: str
+    run_id: str | None = None  # MLflow's
+    retrieval: dict[str, dict[str, Score]] = field(default_factory=dict)  # benchmark -> "t2a_r1", ... -> score
+
+    @property
+    def key(self) -> Key:
+        return self.config_hash, self.seed
+
+
+class Ledger:
+    """The results of the sweep in `folder` by configuration and seed, in memory."""
+
+    def __init__(self, folder: Place, results: Iterable[Result] = ()) -> None:
+        self._folder = folder
+        self._results = {result.key: result for result in results}
+
+    def add(self, result: Result) -> None:
+        self._results[result.key] = result
+
+    def look_again(self, configuration: Configuration, seeds: Iterable[int]) -> None:
+        """Read what is there of one configuration: its job ended without saying which seeds are done."""
+        for seed in seeds:
+            result = read_result(seed_folder(self._folder, configuration, seed))
+            if result is not None:
+                self.add(result)
+
+    def get(self, configuration: Configuration, seed: int) -> Result | None:
+        return self._results.get((config_hash(configuration), seed))
+
+    def of(self, configuration: Configuration, seeds: Iterable[int]) -> list[Result]:
+        """The results of those of `seeds` that are done."""
+        name = config_hash(configuration)
+        return [self._results[name, seed] for seed in seeds if (name, seed) in self._results]
+
+    def is_done(self, configuration: Configuration, seeds: Iterable[int]) -> bool:
+        name = config_hash(configuration)
+        return all((name, seed) in self._results for seed in seeds)
+
+    @property
+    def results(self) -> Mapping[Key, Result]:
+        return self._results
+
+
+def read_ledger(sweep: Place) -> Ledger:
+    """Everything that is done below the sweep's folder: one listing, and the files read side by side.
+
+    Raises InputError naming a file that is no result of this version.
+    """
+    with ThreadPoolExecutor(READERS) as pool:
+        return Ledger(sweep, pool.map(_read, sorted(trials_folder(sweep).glob(f"*/*/{RESULT}"))))
+
+
+def write_result(folder: Place, result: Result) -> None:
+    """Mark a seed as done. Written last and atomically: if it exists, the checkpoint beside it is whole."""
+    write_atomically(folder / RESULT, to_json(result))
+
+
+def read_result(folder: Place) -> Result | None:
+    """The result of a seed, or None if it is not done. Raises InputError as `read_ledger` does."""
+    return _read(folder / RESULT) if (folder / RESULT).exists() else None
+
+
+def to_json(result: Result) -> str:
+    return json.dumps(asdict(result), indent=1)
+
+
+def from_json(text: str) -> Result:
+    """Raises ValueError, TypeError or KeyError if `text` is not what `to_json` wrote."""
+    raw: dict[str, Any] = dict(json.loads(text))
+    retrieval = {name: _scores(scores) for name, scores in raw.pop("retrieval").items()}
+    return Result(**{**raw, "scores": _scores(raw["scores"]), "retrieval": retrieval})
+
+
+def _read(path: Place) -> Result:
+    try:
+        return from_json(path.read_text(encoding="utf-8"))
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path} is not a result of this version of tclap: delete it to run the seed again") from error
+
+
+def _scores(raw: dict[str, dict[str, float]]) -> dict[str, Score]:
+    return {name: Score(**score) for name, score in raw.items()}  # type: ignore[arg-type]

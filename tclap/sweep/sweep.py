@@ -1,0 +1,31 @@
+"""`Sweep`: what every lane of a sweep needs to know; light to import, since it travels to every process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Plain values, fixed for one start of a sweep."""
+
+    name: str
+    folder: str  # a path or an s3:// URL
+    data: str | None  # None: the dataset that lies at the origin
+    dataset_digest: str
+    cache: str
+    origin: str | None  # with one, `cache` is on each node's own disk (tclap/cache.py)
+    workers: int
+    gpus_per_worker: float  # 0 trains on the CPU
+    chunk: int | None
+    retrieval: dict[str, tuple[str, str]]  # name -> (audio folder, caption file)
+    allow_missing: bool  # of retrieval's clips
+    tracking_uri: str
+    experiment_id: str
+    parent_run_id: str
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether a worker shares its fate with others (its peers, or whoever is on its GPU): after an error of its own
+        code the group is started anew, since a peer may be waiting for it, or the GPU be in an unknown state."""
+        return self.workers > 1 or self.gpus_per_worker > 0

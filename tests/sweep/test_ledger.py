@@ -1,0 +1,53 @@
+"""What is done, read at once and kept."""
+
+import pytest
+
+from tclap.config import config_hash
+from tclap.errors import InputError
+from tclap.evaluation.statistics import Score
+from tclap.places import seed_folder
+from tclap.sweep.ledger import Ledger, Result, from_json, read_ledger, read_result, to_json, write_result
+from tests.tracking.conftest import configuration
+
+ONE, OTHER = configuration(1), configuration(2)
+
+
+def result(of, seed):
+    scores = {"3A": Score(50.0, 40.0, 60.0, 12, 100 / 3)}
+    return Result(config_hash(of), seed, scores, 1.5, 4, "host", "run", {"clotho": {"t2a_r1": Score(1, 0, 2, 9, 1)}})
+
+
+def test_a_result_survives_its_file(tmp_path):
+    write_result(tmp_path, result(ONE, 0))
+    assert read_result(tmp_path) == result(ONE, 0) == from_json(to_json(result(ONE, 0)))
+    assert read_result(tmp_path / "elsewhere") is None
+
+
+def test_everything_below_the_folder_is_read_and_nothing_else(tmp_path):
+    assert read_ledger(tmp_path / "not there").results == {}
+    for of, seed in ((ONE, 0), (ONE, 1), (OTHER, 0)):
+        write_result(seed_folder(tmp_path, of, seed), result(of, seed))
+    seed_folder(tmp_path, OTHER, 1).mkdir(parents=True)  # which has begun
+    ledger = read_ledger(tmp_path)
+    assert set(ledger.results) == {(config_hash(ONE), 0), (config_hash(ONE), 1), (config_hash(OTHER), 0)}
+    assert ledger.is_done(ONE, (0, 1))
+    assert not ledger.is_done(OTHER, (0, 1))
+    assert [r.seed for r in ledger.of(OTHER, (1, 0))] == [0]
+    write_result(seed_folder(tmp_path, OTHER, 1), result(OTHER, 1))
+    assert ledger.get(OTHER, 1) is None
+    ledger.look_again(OTHER, (0, 1))
+    assert ledger.is_done(OTHER, (0, 1))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"scores": 1}', '{"of": "another version"}', "null"])
+def test_a_file_that_is_no_result_is_named(tmp_path, text):
+    place = seed_folder(tmp_path, ONE, 0)
+    place.mkdir(parents=True)
+    (place / "result.json").write_text(text)
+    with pytest.raises(InputError, match=r"seed-0/result.json is not a result of this version of tclap: delete it"):
+        read_ledger(tmp_path)
+
+
+def test_an_empty_ledger_has_nothing(tmp_path):
+    assert not Ledger(tmp_path).is_done(ONE, (0,))
+    assert Ledger(tmp_path).is_done(ONE, ())

@@ -1,0 +1,127 @@
+"""A run written beside its training: in order, once, flushed, and its failures raised."""
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from mlflow.entities import Metric
+
+from tclap.sweep.sweep import Sweep
+from tclap.tracking import beside, runs
+from tclap.tracking.beside import RunBeside, leave_traceback
+from tests.tracking.conftest import configuration
+
+CONFIGURATION = configuration(3)
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    client, experiment = runs.connect(uri, tmp_path)
+    parent = runs.sweep_run(client, experiment, "s", {}, tmp_path, "digest")
+    return Sweep(
+        name="s",
+        folder=str(tmp_path / "s"),
+        data=str(tmp_path),
+        dataset_digest="digest",
+        cache=str(tmp_path),
+        origin=None,
+        workers=1,
+        gpus_per_worker=0.0,
+        chunk=None,
+        retrieval={},
+        allow_missing=False,
+        tracking_uri=uri,
+        experiment_id=experiment,
+        parent_run_id=parent,
+    )
+
+
+def child(sweep):
+    client = runs.connect(sweep.tracking_uri, Path(sweep.folder))[0]
+    (run,) = runs.find_runs(client, sweep.experiment_id, {"kind": runs.KIND_TRIAL})
+    return client, run
+
+
+def steps(sweep):
+    client, run = child(sweep)
+    return [metric.step for metric in client.get_metric_history(run.info.run_id, "train/loss")]
+
+
+def test_steps_that_a_killed_process_logged_are_not_logged_again(sweep):
+    for logged in (range(3), range(2, 5)):  # killed after step 2; its last state was after step 1
+        with RunBeside(sweep, CONFIGURATION, 0, active=True) as run:
+            for step in logged:
+                run.log(step, {"loss": float(step)})
+            run.flush()
+    assert steps(sweep) == list(range(5))
+
+
+def test_training_does_not_wait_for_mlflow_until_too_much_waits(sweep, monkeypatch):
+    monkeypatch.setattr(beside, "WRITE_EVERY_S", 0.0)
+    go_on = threading.Event()
+    with RunBeside(sweep, CONFIGURATION, 0, active=True) as run:
+        run.flush()
+        write = run._client.log_batch
+
+        def slow(run_id: str, metrics: list[Metric]) -> None:
+            go_on.wait(20)
+            write(run_id, metrics=metrics)
+
+        monkeypatch.setattr(run._client, "log_batch", slow)
+        started = time.monotonic()
+        for step in range(beside.WAITING_AT_MOST):
+            run.log(step, {"loss": 0.0})
+        assert time.monotonic() - started < 10  # nobody has let MLflow answer yet
+        threading.Timer(0.2, go_on.set).start()
+        run.log(beside.WAITING_AT_MOST, {"loss": 0.0})
+        assert go_on.is_set()
+        run.flush()
+    assert steps(sweep) == list(range(beside.WAITING_AT_MOST + 1))
+
+
+def test_what_a_write_raised_comes_out_of_the_next_call(sweep, monkeypatch):
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise OSError("the disk is full")
+
+    run = RunBeside(sweep, CONFIGURATION, 0, active=True).__enter__()
+    run.flush()
+    monkeypatch.setattr(run._client, "log_batch", refuse)
+    run.log(0, {"loss": 0.0})
+    with pytest.raises(OSError, match="the disk is full"):
+        run.flush()
+    run.__exit__(None, None, None)
+
+
+def test_the_losses_before_an_error_are_kept(sweep):
+    run = RunBeside(sweep, CONFIGURATION, 0, active=True).__enter__()
+    run.log(0, {"loss": 1.0})
+    error = FloatingPointError("loss is nan")
+    run.__exit__(FloatingPointError, error, None)
+    assert steps(sweep) == [0]
+
+
+def test_a_stop_ends_the_run_as_killed(sweep):
+    with RunBeside(sweep, CONFIGURATION, 0, active=True) as run:
+        run.log(0, {"loss": 1.0})
+        run.killed()
+    assert child(sweep)[1].info.status == "KILLED"
+    assert steps(sweep) == [0]
+
+
+def test_off_the_first_worker_it_does_nothing(sweep):
+    with RunBeside(sweep, CONFIGURATION, 0, active=False) as run:
+        run.log(0, {"loss": 1.0})
+        run.flush()
+        run.killed()
+    client = runs.connect(sweep.tracking_uri, Path(sweep.folder))[0]
+    assert runs.find_runs(client, sweep.experiment_id, {"kind": runs.KIND_TRIAL}) == []
+
+
+def test_a_traceback_is_left_on_its_seeds_run_though_no_worker_had_made_it(sweep, tmp_path):
+    leave_traceback(sweep, CONFIGURATION, 1, "Traceback ...\nValueError: wrong")
+    client, run = child(sweep)
+    assert (run.info.status, run.data.tags["seed"]) == ("FAILED", "1")
+    trace = client.download_artifacts(run.info.run_id, "traceback.txt", str(tmp_path))
+    assert Path(trace).read_text() == "Traceback ...\nValueError: wrong"
