@@ -11,20 +11,34 @@ Shapes: K kinds, N pairs of the batch, n pairs of this worker, D embedding size.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+_is_alone = False
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """What this process does in the block it does by itself, though it is one of several workers."""
+    global _is_alone
+    before, _is_alone = _is_alone, True
+    try:
+        yield
+    finally:
+        _is_alone = before
+
 
 def world_size() -> int:
-    return dist.get_world_size() if dist.is_initialized() else 1
+    return dist.get_world_size() if dist.is_initialized() and not _is_alone else 1
 
 
 def rank() -> int:
-    return dist.get_rank() if dist.is_initialized() else 0
+    return dist.get_rank() if dist.is_initialized() and not _is_alone else 0
 
 
 def shares(n: int) -> list[slice]:

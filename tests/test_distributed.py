@@ -55,6 +55,12 @@ def worker(rank: int, folder: str) -> None:
     torch.save([answer(*case) for case in CASES], f"{folder}/{rank}.pt")
     sizes = [[s.stop - s.start for s in distributed.shares(n)] for n in (0, 1, 2, 7)]
     assert sizes == [[0, 0], [1, 0], [1, 1], [4, 3]]
+    if rank == 0:
+        with distributed.alone():  # the other worker takes no part: a collective would wait for it for ever
+            assert (distributed.world_size(), distributed.rank()) == (1, 0)
+            torch.save(answer(*CASES[0]), f"{folder}/alone.pt")
+    distributed.barrier()
+    assert distributed.from_first([rank, 5]) == [0, 5]
     dist.destroy_process_group()
 
 
@@ -63,6 +69,16 @@ def by_workers(tmp_path_factory: pytest.TempPathFactory) -> list[list]:
     folder = tmp_path_factory.mktemp("gloo")
     mp.spawn(worker, (str(folder),), nprocs=WORLD)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(WORLD)]
+
+
+def test_what_one_worker_does_alone_is_what_one_process_does(
+    by_workers: list[list], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    (folder,) = tmp_path_factory.getbasetemp().glob("gloo*")
+    loss, gradients = torch.load(folder / "alone.pt", weights_only=True)
+    expected, expected_gradients = answer(*CASES[0])
+    assert loss == expected
+    assert all(torch.equal(gradients[name], gradient) for name, gradient in expected_gradients.items())
 
 
 @pytest.mark.parametrize("case", range(len(CASES)), ids=[f"{stage}-{n}" for stage, n in CASES])

@@ -24,7 +24,7 @@ from ray.util.state.exception import RayStateApiException
 
 from tclap.console import console
 
-LOOK_EVERY_S = 3.0  # after a loss: a lane that is started anew waits for what the lost one reserved
+LOOK_EVERY_S = 5.0  # after a loss: a lane that is started anew waits for what the lost one reserved
 LIMIT = 10_000  # the most that Ray's state API lists
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 

@@ -84,7 +84,9 @@ def _sampler(kind: str, seed: int) -> BaseSampler:
     if kind == "tpe":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            return TPESampler(seed=seed, constant_liar=True)  # trials overlap
+            # constant_liar, since trials overlap; multivariate, since it looks at all trials once for a point and not
+            # once for each parameter, which takes a third of a second after two thousand of them.
+            return TPESampler(seed=seed, constant_liar=True, multivariate=True)
     if kind == "nsga2":
         return NSGAIISampler(seed=seed, population_size=POPULATION)
     return RandomSampler(seed=seed)  # a grid enqueues its points itself
@@ -133,7 +135,7 @@ def ask(study: optuna.study.Study, choices: Choices, limit: int, in_order: bool,
         trial.set_user_attr(REJECTED, f"same as trial {before.number}")
         study.tell(trial, state=TrialState.FAIL)
         if not full:
-            study.enqueue_trial(_nearest(trial.params, list(_unseen(choices, seen)), [seed, len(seen)]))
+            study.enqueue_trial(_nearest(trial.params, choices, seen, [seed, len(seen)]))
 
 
 def _unseen(choices: Choices, seen: Mapping[Key, FrozenTrial]) -> Iterator[dict[str, Any]]:
@@ -141,12 +143,25 @@ def _unseen(choices: Choices, seen: Mapping[Key, FrozenTrial]) -> Iterator[dict[
     return (point for point in points if key(point) not in seen)
 
 
-def _nearest(drawn: Mapping[str, Any], points: Sequence[dict[str, Any]], seed: Sequence[int]) -> dict[str, Any]:
-    """The point that differs from `drawn` in the fewest values; of several, one drawn by `seed`."""
-    distances = [sum(point[name] != value for name, value in drawn.items()) for point in points]
-    fewest = min(distances)
-    nearest = [point for point, distance in zip(points, distances, strict=True) if distance == fewest]
-    return nearest[int(np.random.default_rng(seed).integers(len(nearest)))]
+def _nearest(
+    drawn: Mapping[str, Any], choices: Choices, seen: Mapping[Key, FrozenTrial], seed: Sequence[int]
+) -> dict[str, Any]:
+    """The unseen point that differs from `drawn` in the fewest values; of several, one drawn by `seed`.
+
+    Looks at the points that differ in one value, then in two, and so on: it rarely comes far, and a space may have
+    hundreds of thousands of points.
+    """
+    others = {name: [value for value in values if value != drawn[name]] for name, values in choices.items()}
+    for distance in range(1, len(choices) + 1):
+        near = [
+            {**drawn, **dict(zip(names, values, strict=True))}
+            for names in itertools.combinations(choices, distance)
+            for values in itertools.product(*(others[name] for name in names))
+        ]
+        unseen = [point for point in near if key(point) not in seen]
+        if unseen:
+            return unseen[int(np.random.default_rng(seed).integers(len(unseen)))]
+    raise ValueError("every point has been seen")
 
 
 def _distribution(values: Sequence[Any]) -> BaseDistribution:

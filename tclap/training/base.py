@@ -8,7 +8,7 @@ from pathlib import Path
 import filelock
 import numpy as np
 
-from tclap import models
+from tclap import distributed, models
 from tclap.cache import fetch, publish
 from tclap.config import DataSettings, ModelSettings, canonical_hash
 from tclap.data import captions, compose
@@ -83,8 +83,9 @@ def base_checkpoint(
             audio = audio_features(model, dataset, dataset_digest, composites, cache)
             text = text_features(model, sorted(set(stage.captions.ravel().tolist())), cache)
             run = StageRun(model, stage, audio, text, settings.base, seed=settings.base_seed)
-            while not run.finished:
-                report(run.steps_done, run.step())
+            with distributed.alone():  # whoever comes first makes it for all, who wait for the lock meanwhile
+                while not run.finished:
+                    report(run.steps_done, run.step())
             checkpoint.save(
                 place,
                 model,

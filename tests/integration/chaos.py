@@ -29,6 +29,12 @@ STEPS = {"A": 120, "B": 400}
 SMALL = f"--batch-sizes=6 --takes=8 --eval-takes=4 --steps-a={STEPS['A']} --steps-b={STEPS['B']} --base-steps=10"
 SMALL += " --workers=2"
 MLFLOW_DOWN_S = 20
+# How Ray names its processes: by the class, and while it is in a call by the class that Tune makes of it.
+TITLES = {
+    "worker": ("ray::RayTrainWorker",),
+    "lane": ("ray::Lane", "ray::ResourceTrainable"),
+    "mailbox": ("ray::Mailbox",),
+}
 
 
 @dataclass
@@ -110,8 +116,9 @@ def wait_until_in(running, stage, step, timeout_s=240):
     name = hashes()[stage]
     deadline = time.monotonic() + timeout_s
     while True:
-        at = _step(running.folder / "ray" / f"train-{name}")
-        done = (running.folder / "trials" / name / "seed-0" / "result.json").exists()
+        seed = running.folder / "trials" / name / "seed-0"
+        at = _step(seed / "state.pt")
+        done = (seed / "result.json").exists()
         assert not done, f"stage {stage} was done before it could be disturbed"
         if at >= step:
             return at
@@ -129,22 +136,17 @@ def wait_until_extracting(running, chunks, timeout_s=120):
         time.sleep(0.02)
 
 
-def _step(train):
-    states = sorted(train.glob("checkpoint_2*/state.pt"))
-    with contextlib.suppress(OSError, RuntimeError, EOFError):  # it is being written, or was just replaced
-        return torch.load(states[-1], weights_only=True)["step"] if states else 0
+def _step(state):
+    with contextlib.suppress(FileNotFoundError):
+        return torch.load(state, weights_only=True)["step"]
     return 0
 
 
 def disturb(running, target):
     """kill -9 of one part of the sweep, which is put back where nobody else would."""
     place = running.place
-    if target == "worker":
-        _kill_ray_process(place, "RayTrainWorker")
-    elif target == "trial driver":
-        _kill_ray_process(place, "ImplicitFunc")  # Tune's class for a function trainable
-    elif target == "extraction":
-        _kill_ray_process(place, "_compute")
+    if target in TITLES:
+        _kill_ray_process(place, target)
     elif target == "script":
         running.process.kill()
         running.process.wait()
@@ -166,24 +168,23 @@ def can_disturb(running, target):
     """Whether `target` is there to be killed just now: a trial may be between two processes, the server be down."""
     if target == "MLflow server":
         return running.place.mlflow.is_up()
-    titles = {"worker": "RayTrainWorker", "trial driver": "ImplicitFunc"}
-    return target not in titles or _ray_process(running.place, titles[target]) is not None
+    return target not in TITLES or _ray_process(running.place, target) is not None
 
 
-def _kill_ray_process(place, title):
-    process = _ray_process(place, title)
-    assert process is not None, f"no process ray::{title} to kill"
+def _kill_ray_process(place, target):
+    process = _ray_process(place, target)
+    assert process is not None, f"no process of the {target} to kill"
     with contextlib.suppress(psutil.NoSuchProcess):
         process.kill()
 
 
-def _ray_process(place, title):
-    """One of the cluster's processes whose title begins with ray::`title`."""
+def _ray_process(place, target):
+    """One of the cluster's processes whose title says that it is a `target`."""
     nodes = [place.cluster.head_node, *place.cluster.worker_nodes]
     raylets = [psutil.Process(node.all_processes["raylet"][0].process.pid) for node in nodes]
     for process in [child for raylet in raylets for child in raylet.children(recursive=True)]:
         with contextlib.suppress(psutil.NoSuchProcess):
-            if " ".join(process.cmdline()).startswith(f"ray::{title}"):
+            if " ".join(process.cmdline()).startswith(TITLES[target]):
                 return process
     return None
 

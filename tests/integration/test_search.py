@@ -1,26 +1,19 @@
 """Searches through Ray: a real one end to end, and the whole space with a stand-in for training."""
 
-import functools
 import json
-from pathlib import Path
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import optuna
 import pandas as pd
 import pytest
-import ray
 from mlflow import MlflowClient
 from optuna.trial import TrialState
-from ray import tune
 
-from tclap.config import Configuration
-from tclap.lanes import waves
-from tclap.lanes.searcher import StudySearcher
-from tclap.lanes.worker import Sweep
-from tclap.search_flags import SearchSettings
-from tclap.sweep import study as studies
 from tests.integration.conftest import REPO, TINY, run
-
-SPACE = SearchSettings(batch_sizes=(128, 256, 512), _cli_parse_args=False)
 
 
 @pytest.fixture(scope="module")
@@ -77,72 +70,38 @@ def test_other_settings_under_the_same_name_are_refused_with_both_shown(searched
     assert "lr was 0.001, now 0.5" in process.stderr
 
 
-def stand_in_objectives(configuration):
-    c = configuration.coefficients
-    return {"zste/temporal": 40.0 + 30 * c.alpha_st, "zste/1": 70.0 - 9 * c.beta}
-
-
-def stand_in(point, sweep):
-    """Instead of training: scores that follow from the configuration, and a line in a file."""
-    configuration = Configuration.model_validate_json(point["configuration"])
-    with (Path(sweep.folder) / "ran.txt").open("a") as ran:
-        ran.write(configuration.model_dump_json() + "\n")
-    scores = {f"zste/{name}": 50.0 for name in ("3A", "3A_order")}
-    tune.report({"outcome": "done", **scores, **stand_in_objectives(configuration)})
-
-
-def told_before(ran, point):
-    """The objectives of a point that ran, else None."""
-    configuration = SPACE.at(point)
-    if not ran.exists() or configuration.model_dump_json() not in ran.read_text().splitlines():
-        return None
-    return list(stand_in_objectives(configuration).values())
-
-
-class Stop(tune.Callback):
-    """Asks the searcher to end after so many trials, as Ctrl-C does."""
-
-    def __init__(self, flag, after):
-        self._flag, self._left = flag, after
-
-    def on_trial_complete(self, iteration, trials, trial, **info):
-        self._left -= 1
-        if self._left == 0:
-            self._flag.touch()
+WHOLE = """
+import sys, ray
+from benchmarks.stand_in import runtime_env
+from tclap.console import run_or_exit
+from tclap.lanes.search import run_search
+from tclap.search_flags import SearchSettings
+settings = SearchSettings(_cli_parse_args=sys.argv[1:])
+ray.init(num_cpus=2, runtime_env=runtime_env(0.0), log_to_driver=False, logging_level="CRITICAL")
+run_or_exit(lambda: run_search(settings))
+"""
 
 
 @pytest.mark.slow
-def test_the_whole_space_through_ray_interrupted_and_resumed(tmp_path, monkeypatch):
-    """192 configurations, each once, in two goes."""
-    monkeypatch.setattr(waves, "run_trial", stand_in)
-    monkeypatch.setenv("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
-    monkeypatch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    monkeypatch.setenv("RAY_AIR_NEW_OUTPUT", "0")
-    plain = {"data": "", "dataset_digest": "", "cache": "", "seeds": (0,), "workers": 1, "gpus_per_worker": 0.0}
-    unused = {
-        "origin": None,
-        "chunk": None,
-        "retrieval": {},
-        "allow_missing": False,
-        "tracking_uri": "",
-        "experiment_id": "",
-        "parent_run_id": "",
-    }
-    sweep = Sweep(name="all", folder=str(tmp_path), **plain, **unused)
-    choices, flag = SPACE.choices(), tmp_path / "stop"
-    ray.init(address="local", num_cpus=2, runtime_env={"env_vars": {"PYTHONPATH": str(REPO)}}, log_to_driver=False)
-    try:
-        for after in (70, 1000):
-            flag.unlink(missing_ok=True)
-            place = tmp_path / "study.journal"
-            study = studies.open_study("all", place, "nsga2", 0, SPACE.objectives, SPACE.identity())
-            studies.take_up(study, choices, functools.partial(told_before, tmp_path / "ran.txt"))
-            searcher = StudySearcher(study, choices, SPACE.at, SPACE.objectives, 1000, False, 0, flag.exists)
-            waves.run_searcher(searcher, sweep, 2, Stop(flag, after))
-            ran = (tmp_path / "ran.txt").read_text().splitlines()
-            assert (len(ran) < 100) == (after == 70)
-    finally:
-        ray.shutdown()
-    assert len(ran) == len(set(ran)) == 192
+def test_the_whole_space_through_ray_interrupted_and_resumed(root, tmp_path):
+    """192 configurations, each once, in two goes, with a stand-in for training."""
+    space = ("--batch-sizes", "4,5,6", "--trials", "1000", "--sampler", "nsga2", "--objectives", "zste/temporal,zste/1")
+    command = [sys.executable, "-c", WHOLE, "--data", root, "--storage", tmp_path, "--name", "all", *space]
+    env = {**os.environ, "RAY_ADDRESS": "local", "PYTHONPATH": str(REPO)}
+    first = subprocess.Popen([str(part) for part in command], env=env, cwd=REPO, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while len(list((tmp_path / "all").glob("trials/*/seed-0/result.json"))) < 70:
+        assert first.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    first.send_signal(signal.SIGINT)
+    assert first.wait(120) == 130
+    process = run(*command[1:], env=env)
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "the space is spent" in process.stdout
+    table = pd.read_csv(tmp_path / "all" / "search.csv")
+    assert len(table) == len(table.iloc[:, :7].drop_duplicates()) == 192
+    journal = optuna.storages.journal.JournalFileBackend(str(tmp_path / "all" / "study.journal"))
+    study = optuna.load_study(study_name="all", storage=optuna.storages.JournalStorage(journal))
     done = [json.dumps(t.params, sort_keys=True) for t in study.trials if t.state == TrialState.COMPLETE]
     assert len(done) == len(set(done)) == 192
