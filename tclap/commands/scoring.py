@@ -77,11 +77,11 @@ class Zste(ModelFlags):
             _write_json(self.json_out, scores, summary(scores))
 
     def _base(self, workspace: Workspace) -> tuple[ContrastiveModel, DataSettings]:
-        if self.model != "mini":
+        if models.family(self.model).untrained is None:
             return models.load(self.model, self.weights, self.trainable), DataSettings()
         data = DataSettings(train_folds=self.train_folds, eval_folds=self.folds, test_folds=())
         datasets.check_folds(workspace.dataset, {"train_folds": self.train_folds})
-        base = ModelSettings(name="mini", base=OptimiserSettings(steps=self.base_steps))
+        base = ModelSettings(name=self.model, base=OptimiserSettings(steps=self.base_steps))
         place = base_checkpoint(workspace.dataset, workspace.dataset_digest, data, base, workspace.cache)
         return checkpoint.load(place), data
 
@@ -96,8 +96,10 @@ class Retrieval(ModelFlags):
     def cli_cmd(self) -> None:
         trained_here = self.is_checkpoint()
         clips = find_clips(self.audio, read_captions(self.captions))
-        if self.model == "mini":
-            raise InputError("mini's base knows one dataset's classes: give a checkpoint folder, or a pretrained model")
+        if not trained_here and models.family(self.model).untrained is not None:
+            raise InputError(
+                f"{self.model}'s base knows one dataset's classes: give a checkpoint folder, or a pretrained model"
+            )
         if trained_here:
             model = checkpoint.load(Path(self.model))
         else:

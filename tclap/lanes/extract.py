@@ -15,6 +15,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from tclap.cache import locked
 from tclap.config import Configuration
 from tclap.errors import InputError
 from tclap.experiment import base_of, prepare, shared_inputs
@@ -23,7 +24,6 @@ from tclap.features import (
     audio_extraction,
     compute_chunk,
     finish_extraction,
-    locked,
     start_extraction,
     text_features,
 )

@@ -17,7 +17,9 @@ from transformers.modeling_utils import no_init_weights
 from tclap.config import Trainable
 from tclap.errors import InputError
 from tclap.models import tokenise, weights
-from tclap.models.split import Parts, SplitClap, padding_mask
+from tclap.models.family import Family, Listing
+from tclap.models.protocol import ContrastiveModel
+from tclap.models.split import Parts, SplitClap, describe, padding_mask
 from tclap.models.tokenise import Tokeniser
 
 NAME = "laion"
@@ -40,7 +42,7 @@ FRONT_END: dict[str, Any] = {
 LOWEST_POWER = 1e-10  # as transformers.audio_utils clips before it takes decibels
 
 
-def build(weights_path: str | None, trainable: Trainable, seed: int = 0) -> SplitClap:
+def build(name: str, weights_path: str | None, trainable: Trainable, seed: int = 0) -> SplitClap:
     """LAION's CLAP.
 
     weights_path: a folder as the hub has it (config.json, model.safetensors or pytorch_model.bin, and the tokenizer
@@ -70,18 +72,25 @@ def skeleton(trainable: Trainable) -> SplitClap:
     return _split(clap, _random_tokeniser(), trainable, {}, untrained=True)
 
 
-def save_pretrained(model: SplitClap, folder: Path) -> None:
+def _export(model: ContrastiveModel, folder: Path) -> str:
     """Write weights, configuration, feature extractor and tokenizer as transformers reads them from a folder.
 
     The scale that was trained becomes that of both directions. Random weights come without a tokenizer: they have none.
     """
+    assert isinstance(model, SplitClap), "of this family"
     clap = model.clap
-    assert isinstance(clap, ClapModel), "laion's"
+    assert isinstance(clap, ClapModel), "of this family"
+    folder.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
         clap.logit_scale_t.copy_(clap.logit_scale_a)
     clap.save_pretrained(folder)
     ClapFeatureExtractor(**FRONT_END).save_pretrained(folder)
     tokenise.save(model.tokeniser, folder)
+    return f'transformers.ClapModel.from_pretrained("{folder}")'
+
+
+def _describe(name: str, trainable: Trainable, weights_path: str | None) -> Listing:
+    return describe(skeleton(trainable), weights_path, REPO, FILES)
 
 
 class ClapAudioTower:
@@ -196,3 +205,6 @@ def _config(folder: Path) -> ClapConfig:
 
 def _random_tokeniser() -> Tokeniser:
     return tokenise.hashed_words(ClapConfig().text_config.vocab_size, first=0, last=2, pad_id=1)  # <s>, </s>
+
+
+FAMILY = Family(build, _describe, _export)
