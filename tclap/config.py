@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from difflib import get_close_matches
 from typing import Annotated, Literal
 
@@ -34,6 +35,8 @@ def unknown_model(name: str) -> str:
 
 def _known_model(name: str) -> str:
     hub = name.startswith(HUB_PREFIX) and len(name) > len(HUB_PREFIX)
+    if hub and os.path.isdir(folder := os.path.expanduser(name.removeprefix(HUB_PREFIX))):
+        return HUB_PREFIX + os.path.abspath(folder)  # workers run in folders of their own
     if not (name in BUILT_IN_MODELS or hub or plugins.reference(name, plugins.MODELS)):
         raise ValueError(unknown_model(name))
     return name
