@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from rich.table import Table
 
 from tclap import models
+from tclap.commands.models import is_checkpoint, open_model
 from tclap.config import DataSettings, ModelSettings, OptimiserSettings, Trainable
 from tclap.console import console
 from tclap.data import dataset as datasets
@@ -34,19 +35,12 @@ BASELINES = ("CLAP", "CLAP-LAION")
 class ModelFlags(BaseModel):
     """Which model is scored."""
 
-    model: str = Field("mini", description=f"{', '.join(models.NAMES)}, or a checkpoint folder")
+    model: str = Field(
+        "mini", description=f"{', '.join(models.NAMES)}, hf:REPO, package.module:factory, or a checkpoint folder"
+    )
     weights: str | None = Field(None, description="weights of a pretrained model: a file or folder; default: the hub")
     trainable: Trainable = Field("paper", description="where a pretrained model is cut into cached and trained half")
     json_out: Path | None = Field(None, alias="json", description="also write the scores to this file")
-
-    def is_checkpoint(self) -> bool:
-        """Raises InputError where `model` is neither a name nor a checkpoint."""
-        if self.model in models.NAMES:
-            return False
-        if (Path(self.model) / checkpoint.CONFIG).is_file():
-            return True
-        known = ", ".join(models.NAMES)
-        raise InputError(f"unknown model {self.model!r}: neither one of {known} nor a checkpoint folder")
 
 
 class Zste(ModelFlags):
@@ -60,7 +54,7 @@ class Zste(ModelFlags):
     storage: Path = Field(Path("runs"), description="folder whose cache is used")
 
     def cli_cmd(self) -> None:
-        trained_here = self.is_checkpoint()
+        trained_here = is_checkpoint(self.model)
         check_writable(self.storage)
         workspace = open_workspace(self.data, cache_folder(self.storage))
         datasets.check_folds(workspace.dataset, {"folds": self.folds})
@@ -94,16 +88,13 @@ class Retrieval(ModelFlags):
     allow_missing: bool = Field(False, description="evaluate without the clips that are missing or unusable")
 
     def cli_cmd(self) -> None:
-        trained_here = self.is_checkpoint()
+        trained_here = is_checkpoint(self.model)
         clips = find_clips(self.audio, read_captions(self.captions))
         if not trained_here and models.family(self.model).untrained is not None:
             raise InputError(
                 f"{self.model}'s base knows one dataset's classes: give a checkpoint folder, or a pretrained model"
             )
-        if trained_here:
-            model = checkpoint.load(Path(self.model))
-        else:
-            model = models.load(self.model, self.weights, self.trainable)
+        model = open_model(self.model, self.weights, self.trainable)
         model.module().to("cuda" if torch.cuda.is_available() else "cpu")
         result = retrieve(model, clips, self.allow_missing)
         console.print(

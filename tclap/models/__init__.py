@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Mapping
 
 from tclap import plugins
-from tclap.config import BUILT_IN_MODELS, HUB_PREFIX, Trainable, unknown_model
+from tclap.config import BUILT_IN_MODELS, HUB_PREFIX, ModelSettings, Trainable, unknown_model
 from tclap.errors import InputError
 from tclap.models.family import Family
 from tclap.models.protocol import ContrastiveModel
@@ -48,3 +48,13 @@ def load(name: str, weights: str | None = None, trainable: Trainable = "paper", 
     marked `untrained`). Raises InputError as `tclap.models.weights` does, and for a model that is not pretrained.
     """
     return family(name).load(name, weights, trainable, seed)
+
+
+def identified(settings: ModelSettings) -> ModelSettings:
+    """`settings` with the identity of a model from outside this package, so that its version and weights are hashed.
+
+    A built-in model and one of the hub are named by their names. Raises InputError as `load` does.
+    """
+    identity = family(settings.name).identity
+    found = identity(settings.name, settings.weights, settings.trainable, settings.base_seed)
+    return settings if found is None else settings.model_copy(update={"identity": found})

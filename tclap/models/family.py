@@ -54,6 +54,9 @@ class Family:
     rebuild: Callable[[Mapping[str, object]], ContrastiveModel] | None = None
     """The architecture from a model's `rebuild_config` without the name; None: `load` takes just these arguments."""
 
+    identity: Callable[[str, str | None, Trainable, int], str | None] = lambda *_: None
+    """(name, weights, trainable, seed) -> what the model is besides these, for `config_hash`: version and weights."""
+
     untrained: Callable[[Sequence[str], int], ContrastiveModel] | None = None
     """(class names, seed) -> a start whose base is trained here, on a dataset; None: the family comes pretrained."""
 

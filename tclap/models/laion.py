@@ -5,6 +5,7 @@ Shapes: B batch, T samples, L tokens, H width of a tower, D embedding size.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -258,4 +259,16 @@ def _random_tokeniser() -> Tokeniser:
     return tokenise.hashed_words(ClapConfig().text_config.vocab_size, first=0, last=2, pad_id=1)  # <s>, </s>
 
 
-FAMILY = Family(build, _describe, _export)
+def _identity(name: str, weights_path: str | None, trainable: Trainable, seed: int) -> str | None:
+    """Of a local folder the digest of its weights; a name of the hub stands for itself."""
+    source = name.removeprefix(HUB_PREFIX)
+    if source == name or not Path(source).is_dir():
+        return None
+    digest = hashlib.sha256()
+    with weights.locate(name, source, source, FILES, "").open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return f"weights {digest.hexdigest()[:16]}"
+
+
+FAMILY = Family(build, _describe, _export, identity=_identity)

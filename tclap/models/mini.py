@@ -149,4 +149,4 @@ def _export(model: ContrastiveModel, out: Path) -> str:
     raise InputError(f"{model.name} cannot be exported: no other package knows it (msclap and laion models can be)")
 
 
-FAMILY = Family(_load, _describe, _export, _rebuild, _untrained)
+FAMILY = Family(_load, _describe, _export, _rebuild, untrained=_untrained)

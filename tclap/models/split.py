@@ -193,7 +193,7 @@ class SplitClap(nn.Module):
                 "trainable": self.trainable,
                 "front_end": dict(self.audio.front_end),
                 "tokeniser": self.tokeniser.identity,
-                "frozen": _content_hash(self.clap),
+                "frozen": content_hash(self.clap),
             }
             self._fingerprint = canonical_hash(settings)
         return self._fingerprint
@@ -233,9 +233,10 @@ def padding_mask(lengths: Tensor, hidden: Tensor) -> Tensor:
     return mask.masked_fill(beyond, torch.finfo(hidden.dtype).min)[:, None, None, :]
 
 
-def _content_hash(module: nn.Module) -> str:
-    """SHA-256 over names, shapes and bytes of every tensor of the state that is not trained."""
-    trained = {name for name, p in module.named_parameters(remove_duplicate=False) if p.requires_grad}
+def content_hash(module: nn.Module, trained_too: bool = False) -> str:
+    """SHA-256 over names, shapes and bytes of every tensor of the state that is not trained, or of all."""
+    learning = () if trained_too else module.named_parameters(remove_duplicate=False)
+    trained = {name for name, p in learning if p.requires_grad}
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         if name not in trained:

@@ -85,6 +85,8 @@ def base_checkpoint(
 def pretrained_checkpoint(settings: ModelSettings, cache: Path) -> Path:
     """The checkpoint folder of a pretrained model as it comes, `cache/base/<key>`, named by its content."""
     model = models.load(settings.name, settings.weights, settings.trainable, settings.base_seed)
+    if not trainable_parameters(model):
+        raise InputError(f"{settings.name} is an embedder: it can be scored, but has nothing to train")
     content = hashlib.sha256()
     for name, tensor in sorted(trainable_parameters(model).items()):
         content.update(name.encode())
