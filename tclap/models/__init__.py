@@ -55,6 +55,7 @@ def identified(settings: ModelSettings) -> ModelSettings:
 
     A built-in model and one of the hub are named by their names. Raises InputError as `load` does.
     """
-    identity = family(settings.name).identity
-    found = identity(settings.name, settings.weights, settings.trainable, settings.base_seed)
+    if settings.name in BUILT_IN_MODELS:
+        return settings
+    found = family(settings.name).identity(settings.name, settings.weights, settings.trainable, settings.base_seed)
     return settings if found is None else settings.model_copy(update={"identity": found})

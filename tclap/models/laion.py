@@ -84,7 +84,7 @@ def _located(name: str, weights_path: str | None) -> tuple[Path, str | None, dic
         raise InputError(f"{name} names its weights itself: leave --weights {weights_path} away")
     source = name.removeprefix(HUB_PREFIX)
     if Path(source).is_dir():
-        return weights.locate(name, source, source, FILES, ""), None, {}
+        return weights.locate(name, source, REPO, FILES, ""), None, {}
     return weights.locate(name, None, source, FILES, f"it in a folder, then pass {HUB_PREFIX}FOLDER"), source, {}
 
 
@@ -265,7 +265,7 @@ def _identity(name: str, weights_path: str | None, trainable: Trainable, seed: i
     if source == name or not Path(source).is_dir():
         return None
     digest = hashlib.sha256()
-    with weights.locate(name, source, source, FILES, "").open("rb") as file:
+    with weights.locate(name, source, REPO, FILES, "").open("rb") as file:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return f"weights {digest.hexdigest()[:16]}"

@@ -10,6 +10,7 @@ The factory takes no arguments, or any of `weights`, `trainable` and `seed` by n
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -130,12 +131,16 @@ def _build(name: str, weights: str | None, trainable: Trainable, seed: int) -> U
 
 def _options(factory: Callable[..., object]) -> set[str]:
     """Which of OPTIONS the factory takes."""
-    parameters = inspect.signature(factory).parameters.values()
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except ValueError:  # of a class written in C, which tells nothing
+        return set()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return set(OPTIONS)
     return {p.name for p in parameters} & OPTIONS.keys()
 
 
+@functools.lru_cache  # each configuration of a sweep asks
 def _identity(name: str, weights: str | None, trainable: Trainable, seed: int) -> str:
     """Module, version and a digest of all weights: a factory must draw the same weights each time."""
     model = _build(name, weights, trainable, seed)
