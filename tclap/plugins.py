@@ -40,7 +40,7 @@ def load(name: str, group: str) -> object:
     if where is None:
         raise InputError(f"{name!r} is neither package.module:name nor an installed entry point of {group}")
     module_name, _, attribute = where.partition(":")
-    _look_in_current_folder()
+    hand_on_current_folder()
     try:
         found: object = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -88,7 +88,8 @@ def _content(file: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _look_in_current_folder() -> None:
+def hand_on_current_folder() -> None:
+    """Let Python find modules in the current folder, here and in processes that are started from here."""
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)  # at the end: a folder here called as a package does not hide the package

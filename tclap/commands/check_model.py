@@ -11,7 +11,6 @@ from pydantic import BaseModel, Field
 from pydantic_settings import CliPositionalArg
 from rich.table import Table
 
-from tclap.commands.models import open_model
 from tclap.config import Trainable
 from tclap.console import console
 from tclap.data import captions, compose, synth
@@ -23,6 +22,7 @@ from tclap.experiment import open_workspace
 from tclap.features import audio_features, text_features
 from tclap.models.conformance import Finding, findings
 from tclap.models.protocol import ContrastiveModel
+from tclap.scored import open_model
 
 COLUMNS = ("1", "3A", "3B", "3A_order")
 FOLDS = (4, 5)

@@ -4,35 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 
 from pydantic import BaseModel, Field
 from rich.table import Table
 
-from tclap import models
 from tclap.config import Trainable
 from tclap.console import console
-from tclap.errors import InputError
 from tclap.models import NAMES, family
-from tclap.models.protocol import ContrastiveModel
-from tclap.training import checkpoint
-
-
-def open_model(name: str, weights: str | None = None, trainable: Trainable = "paper") -> ContrastiveModel:
-    """A model to score: a checkpoint folder, or a pretrained model by name. Raises InputError if it is neither."""
-    if is_checkpoint(name):
-        return checkpoint.load(Path(name))
-    return models.load(name, weights, trainable)
-
-
-def is_checkpoint(name: str) -> bool:
-    """Whether `name` is a checkpoint folder. Raises InputError if it is nothing that can be loaded."""
-    if (Path(name) / checkpoint.CONFIG).is_file() and name not in models.NAMES:
-        return True
-    if Path(name).is_dir() or name.startswith((".", "/")):
-        raise InputError(f"{name} is no checkpoint folder: {checkpoint.CONFIG} is missing")
-    models.family(name)
-    return False
 
 
 class Models(BaseModel):

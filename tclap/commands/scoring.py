@@ -13,8 +13,7 @@ from pydantic import BaseModel, Field
 from rich.table import Table
 
 from tclap import models
-from tclap.commands.models import is_checkpoint, open_model
-from tclap.config import DataSettings, ModelSettings, OptimiserSettings, Trainable
+from tclap.config import Trainable
 from tclap.console import console
 from tclap.data import dataset as datasets
 from tclap.errors import InputError
@@ -22,12 +21,11 @@ from tclap.evaluation.captioned import find_clips, read_captions
 from tclap.evaluation.retrieval import retrieve
 from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import summary
-from tclap.experiment import Workspace, evaluate, open_workspace
+from tclap.experiment import evaluate, open_workspace
 from tclap.models.protocol import ContrastiveModel
 from tclap.places import cache_folder, check_writable, write_atomically
 from tclap.report.published import model_column, retrieval_rows
-from tclap.training import checkpoint
-from tclap.training.base import base_checkpoint
+from tclap.scored import is_checkpoint, open_model, open_on
 
 BASELINES = ("CLAP", "CLAP-LAION")
 
@@ -54,30 +52,25 @@ class Zste(ModelFlags):
     storage: Path = Field(Path("runs"), description="folder whose cache is used")
 
     def cli_cmd(self) -> None:
-        trained_here = is_checkpoint(self.model)
+        is_checkpoint(self.model)  # refused before anything is read
         check_writable(self.storage)
         workspace = open_workspace(self.data, cache_folder(self.storage))
         datasets.check_folds(workspace.dataset, {"folds": self.folds})
-        if trained_here:
-            data = _data_of_checkpoint(Path(self.model), workspace, self.folds)
-            model = checkpoint.load(Path(self.model))
-        else:
-            model, data = self._base(workspace)
+        model, data = open_on(
+            workspace,
+            self.model,
+            self.folds,
+            weights=self.weights,
+            trainable=self.trainable,
+            train_folds=self.train_folds,
+            base_steps=self.base_steps,
+        )
         model.module().to("cuda" if torch.cuda.is_available() else "cpu")
         scores = evaluate(workspace, data.model_copy(update={"eval_takes": self.eval_takes}), model, self.folds)
         print_scores(scores)
         _say_untrained(model)
         if self.json_out:
             _write_json(self.json_out, scores, summary(scores))
-
-    def _base(self, workspace: Workspace) -> tuple[ContrastiveModel, DataSettings]:
-        if models.family(self.model).untrained is None:
-            return models.load(self.model, self.weights, self.trainable), DataSettings()
-        data = DataSettings(train_folds=self.train_folds, eval_folds=self.folds, test_folds=())
-        datasets.check_folds(workspace.dataset, {"train_folds": self.train_folds})
-        base = ModelSettings(name=self.model, base=OptimiserSettings(steps=self.base_steps))
-        place = base_checkpoint(workspace.dataset, workspace.dataset_digest, data, base, workspace.cache)
-        return checkpoint.load(place), data
 
 
 class Retrieval(ModelFlags):
@@ -108,23 +101,6 @@ class Retrieval(ModelFlags):
         _say_untrained(model)
         if self.json_out:
             _write_json(self.json_out, result.scores, {"clips": result.clips, "missing": len(result.missing)})
-
-
-def _data_of_checkpoint(folder: Path, workspace: Workspace, folds: tuple[int, ...]) -> DataSettings:
-    """The data settings that a checkpoint was trained with, if on this dataset, else the default ones.
-
-    Raises InputError where `folds` were among the training folds.
-    """
-    made = checkpoint.read_config(folder).get("provenance", {})
-    assert isinstance(made, dict)
-    here = workspace.dataset_digest
-    if "configuration" not in made or made.get("dataset_digest", here) != here:
-        return DataSettings()
-    data = DataSettings(**made["configuration"]["data"])
-    seen = sorted(set(data.train_folds) & set(folds))
-    if seen:
-        raise InputError(f"{folder} was trained on fold {seen[0]} of this dataset; score it on other --folds")
-    return data
 
 
 def print_scores(scores: dict[str, Score]) -> None:

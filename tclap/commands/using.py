@@ -11,11 +11,11 @@ from pydantic import BaseModel, Field
 from pydantic_settings import CliPositionalArg
 from rich.table import Table
 
-from tclap.commands.models import open_model
 from tclap.console import console
 from tclap.errors import InputError
 from tclap.evaluation.similarity import similarities
 from tclap.models.protocol import ContrastiveModel
+from tclap.scored import open_model
 from tclap.training import checkpoint
 
 AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus")
