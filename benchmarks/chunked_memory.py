@@ -21,7 +21,7 @@ from measure import seconds
 
 from tclap import models
 from tclap.config import LossCoefficients
-from tclap.features import TextFeatures
+from tclap.features import padded_texts
 from tclap.models.protocol import trainable_parameters
 from tclap.training.losses import stage_b_weights
 from tclap.training.samples import Stage
@@ -37,9 +37,7 @@ def step(pairs: int, chunk: int | None, answer: Connection) -> None:
     generator = torch.Generator().manual_seed(0)
     audio = 0.05 * torch.randn(3 * pairs, round(model.window_s * model.sample_rate_hz), generator=generator)
     texts = [f"sound number {i}" for i in range(3 * pairs)]
-    read = model.text_frozen(texts)
-    offsets = np.cumsum([0, *(len(f) for f in read)])
-    text = TextFeatures({t: i for i, t in enumerate(texts)}, torch.cat(read).numpy(), offsets)
+    text = padded_texts(texts, model.text_frozen(texts), model.padding_value)
     rows = np.arange(3 * pairs).reshape(3, pairs).T[None]  # [1, n, 3]
     weights = stage_b_weights(pairs, LossCoefficients())
     stage = Stage("B", rows, np.array(texts, dtype=object)[rows], lambda _: weights, 1.0)

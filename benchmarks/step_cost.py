@@ -22,7 +22,7 @@ from measure import matrix_rate, multiply_adds, seconds
 from tclap import models
 from tclap.config import LossCoefficients, OptimiserSettings
 from tclap.data import captions
-from tclap.features import TextFeatures
+from tclap.features import TextFeatures, padded_texts
 from tclap.models.protocol import trainable_parameters
 from tclap.training.losses import stage_b_weights
 from tclap.training.samples import Stage
@@ -52,9 +52,7 @@ def main() -> None:
     distinct = sorted(set(texts.ravel().tolist()))
 
     def read() -> TextFeatures:
-        rows = model.text_frozen(distinct)
-        offsets = np.cumsum([0, *(len(f) for f in rows)])
-        return TextFeatures({t: i for i, t in enumerate(distinct)}, torch.cat(rows).numpy(), offsets)
+        return padded_texts(distinct, model.text_frozen(distinct), model.padding_value)
 
     def frozen() -> tuple[np.ndarray, TextFeatures]:
         return model.audio_frozen(wave).numpy(), read()

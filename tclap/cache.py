@@ -8,10 +8,13 @@ whole or not at all. A cache without an origin is shared storage itself, and not
 
 from __future__ import annotations
 
+import contextlib
 import tarfile
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import filelock
 from upath import UPath
 
 from tclap.config import canonical_hash
@@ -31,6 +34,41 @@ def node_cache(root: Path, origin: UPath) -> Path:
 def published_dataset(cache: Path, dataset_digest: str) -> Path:
     """Where a synthetic dataset lies in a cache with an origin: named by its content, unlike the one it was made as."""
     return cache / "data" / dataset_digest
+
+
+def made_once(place: Path, write: Callable[[Path], None]) -> Path:
+    """The folder `place` of a cache. If it does not exist, `write` fills an empty folder, which then takes its name."""
+    return once(place, lambda: put(place, write))
+
+
+def once(place: Path, make: Callable[[], None]) -> Path:
+    """The folder `place` of a cache; if it does not exist, `make` puts it there.
+
+    One process makes it. The others wait for its lock, and then find the folder.
+    """
+    if not fetch(place):
+        with locked(place):
+            if not fetch(place):
+                make()
+                publish(place)
+    return place
+
+
+def put(place: Path, write: Callable[[Path], None]) -> None:
+    """Have `write` fill an empty folder beside `place`, and rename it: `place` appears whole or not at all."""
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}-") as scratch:
+        filled = Path(scratch) / place.name
+        filled.mkdir()
+        write(filled)
+        filled.rename(place)
+
+
+@contextlib.contextmanager
+def locked(place: Path) -> Iterator[None]:
+    """Hold the lock of the folder `place`: whoever comes second waits and then finds it made."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(place.with_suffix(".lock")):
+        yield
 
 
 def fetch(place: Path) -> bool:

@@ -1,7 +1,7 @@
 """The `tclap` command: everything that needs no cluster.
 
 tclap data synth|esc50|check|preview
-tclap models
+tclap models | check-model
 tclap pretrain | train
 tclap zste | retrieval
 tclap best | report
@@ -13,6 +13,7 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic_settings import BaseSettings, CliApp, CliSubCommand, PydanticBaseSettingsSource, SettingsConfigDict
 
+from tclap.commands.check_model import CheckModel
 from tclap.commands.choosing import Best, Report
 from tclap.commands.data import Data
 from tclap.commands.models import Models
@@ -35,6 +36,7 @@ class Tclap(BaseSettings):
 
     data: CliSubCommand[Data] = Field(description="make, download, check and listen to datasets")
     models: CliSubCommand[Models] = Field(description="list models, their parameters and where their weights are")
+    check_model: CliSubCommand[CheckModel] = Field(description="check a model: batches, norms, does it hear order?")
     pretrain: CliSubCommand[Pretrain] = Field(description="train mini's base on single sounds")
     train: CliSubCommand[Train] = Field(description="train and score one configuration, without Ray")
     zste: CliSubCommand[Zste] = Field(description="score a model on zero-shot temporal evaluation")

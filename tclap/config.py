@@ -8,13 +8,41 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from difflib import get_close_matches
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from tclap import plugins
+
 # Sorted, since their order means nothing and would change the hash.
 Folds = Annotated[tuple[int, ...], AfterValidator(lambda folds: tuple(sorted(folds)))]
-ModelName = Literal["mini", "msclap-2022", "msclap-2023", "laion"]
+# Built-in models, and whether they come pretrained: the base of one that does not is trained here, and all of it is.
+BUILT_IN_MODELS = {"mini": False, "msclap-2022": True, "msclap-2023": True, "laion": True}
+HUB_PREFIX = "hf:"
+
+
+def unknown_model(name: str) -> str:
+    """The line that says what a model may be called."""
+    near = get_close_matches(name, BUILT_IN_MODELS, n=1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    return (
+        f"unknown model {name!r}; known models: {', '.join(BUILT_IN_MODELS)}, {HUB_PREFIX}REPO (or a folder), "
+        f"package.module:factory, or an entry point of {plugins.MODELS}{meant}"
+    )
+
+
+def _known_model(name: str) -> str:
+    hub = name.startswith(HUB_PREFIX) and len(name) > len(HUB_PREFIX)
+    if hub and os.path.isdir(folder := os.path.expanduser(name.removeprefix(HUB_PREFIX))):
+        return HUB_PREFIX + os.path.abspath(folder)  # workers run in folders of their own
+    if not (name in BUILT_IN_MODELS or hub or plugins.reference(name, plugins.MODELS)):
+        raise ValueError(unknown_model(name))
+    return name
+
+
+ModelName = Annotated[str, AfterValidator(_known_model)]
 Trainable = Literal["paper", "projection", "all"]
 
 
@@ -87,7 +115,8 @@ class ModelSettings(Settings):
     """Which base model is post-trained, and which part of it.
 
     `base` holds how mini's own base is made; the others have pretrained `weights`: a local file or folder, None for
-    the hub, "random" for an untrained base.
+    the hub, "random" for an untrained base. `identity` says what a model from outside this package is besides its
+    name (`tclap.models.identity`), so that another version of it, or other weights, are another configuration.
     """
 
     name: ModelName = "mini"
@@ -96,11 +125,18 @@ class ModelSettings(Settings):
     base: OptimiserSettings = OptimiserSettings(steps=100)
     base_batch_size: int = Field(64, ge=1)
     base_seed: int = 0
+    identity: str | None = None
+
+    @property
+    def pretrained(self) -> bool:
+        return BUILT_IN_MODELS.get(self.name, True)
 
     @model_validator(mode="after")
-    def _mini_is_made_here(self) -> ModelSettings:
-        if self.name == "mini" and (self.trainable != "paper" or self.weights is not None):
-            raise ValueError("mini takes neither trainable nor weights: its base is trained here, and all of it is")
+    def _what_is_trained_here_has_no_choice(self) -> ModelSettings:
+        if not self.pretrained and (self.trainable != "paper" or self.weights is not None):
+            raise ValueError(
+                f"{self.name} takes neither trainable nor weights: its base is trained here, and all of it is"
+            )
         return self
 
 
@@ -154,7 +190,9 @@ def config_hash(configuration: Configuration) -> str:
 
     The test folds do not train or select anything, so they are left out.
     """
-    unused: dict[str, set[str]] = {"data": {"test_folds"}}
-    if configuration.model.name == "mini":
-        unused["model"] = {"trainable", "weights"}  # mini has no choice of these
-    return canonical_hash(configuration.model_dump(mode="json", exclude=unused))
+    unused = {"data": {"test_folds"}, "model": set[str]()}
+    if not configuration.model.pretrained:
+        unused["model"] |= {"trainable", "weights"}  # it has no choice of these
+    if configuration.model.identity is None:
+        unused["model"] |= {"identity"}  # so that the built-in models keep the names they always had
+    return canonical_hash(configuration.model_dump(mode="json", exclude={k: v for k, v in unused.items() if v}))

@@ -17,37 +17,41 @@ import json
 import math
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import filelock
 import numpy as np
 import torch
 from torch import Tensor
 
-from tclap.cache import fetch, publish
+from tclap.cache import made_once, once, publish, put
 from tclap.config import canonical_hash
 from tclap.data.compose import COMPOSITION, Composites, EventBank, load_events, render
 from tclap.data.dataset import Dataset
 from tclap.errors import InputError
-from tclap.models.protocol import ContrastiveModel
+from tclap.models.protocol import ContrastiveModel, padded
 
+GPU_MARGIN = 0.5  # share of a GPU's free memory that features leave to the model, its optimiser and activations
 CHUNK = 256  # windows computed, and kept by an interrupted extraction, at once
 
 
 @dataclass(frozen=True)
 class TextFeatures:
-    """Unpadded features of n texts, packed end to end."""
+    """Frozen features of n texts as one tensor, padded at the end to the longest of them."""
 
     row_of: dict[str, int]  # text -> row
-    values: np.ndarray  # [tokens of all texts, ...]
-    offsets: np.ndarray  # [n + 1]
+    padded: Tensor  # [n, L, ...]
+    lengths: Tensor  # [n] on the CPU, so that the longest of a batch is known without waiting for a GPU
 
-    def take(self, rows: np.ndarray, device: torch.device | str = "cpu") -> list[Tensor]:
-        """Features [L, ...] of `rows`, each once more on `device`."""
-        return [torch.from_numpy(self.values[self.offsets[r] : self.offsets[r + 1]]).to(device) for r in rows]
+    def take(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+        """([B, L, ...], [B]): features of `rows`, padded to the longest of these rows, and lengths, where they live."""
+        index = torch.from_numpy(rows)
+        lengths, device = self.lengths[index], self.padded.device
+        return self.padded[:, : int(lengths.max())][index.to(device)], lengths.to(device)
+
+    def to(self, device: torch.device | str) -> TextFeatures:
+        return TextFeatures(self.row_of, self.padded.to(device), self.lengths)
 
     def rows(self, texts: Sequence[str]) -> np.ndarray:
         return np.array([self.row_of[text] for text in texts])
@@ -145,11 +149,11 @@ def finish_extraction(extraction: Extraction) -> None:
     if not extraction.place.exists():
         if missing := extraction.pending():
             raise RuntimeError(f"{extraction.folder} lacks the chunks {missing}")
-        with tempfile.TemporaryDirectory(dir=extraction.place.parent, prefix=f".{extraction.place.name}-") as scratch:
-            filled = Path(scratch) / extraction.place.name
-            filled.mkdir()
-            (extraction.folder / "audio.npy").rename(filled / "audio.npy")
-            filled.rename(extraction.place)
+
+        def move(folder: Path) -> None:
+            (extraction.folder / "audio.npy").rename(folder / "audio.npy")
+
+        put(extraction.place, move)
     publish(extraction.place)
     shutil.rmtree(extraction.folder, ignore_errors=True)
 
@@ -170,14 +174,14 @@ def audio_features(
     Raises InputError naming every clip that cannot be decoded.
     """
     extraction = audio_extraction(model, dataset, dataset_digest, composites, cache)
-    if not fetch(extraction.place):
-        with locked(extraction.place):
-            if not fetch(extraction.place):
-                start_extraction(extraction, model, dataset)
-                for chunk in extraction.pending():
-                    compute_chunk(extraction, model, chunk)
-                finish_extraction(extraction)
-    return np.load(extraction.place / "audio.npy", mmap_mode="r")
+
+    def make() -> None:
+        start_extraction(extraction, model, dataset)
+        for chunk in extraction.pending():
+            compute_chunk(extraction, model, chunk)
+        finish_extraction(extraction)
+
+    return np.load(once(extraction.place, make) / "audio.npy", mmap_mode="r")
 
 
 def text_features(model: ContrastiveModel, texts: Sequence[str], cache: Path) -> TextFeatures:
@@ -191,30 +195,50 @@ def text_features(model: ContrastiveModel, texts: Sequence[str], cache: Path) ->
         np.save(folder / "offsets.npy", np.cumsum([0, *(len(f) for f in features)]))
         (folder / "texts.json").write_text(json.dumps(distinct))
 
-    folder = _once(cache, key, write)
-    rows = {text: row for row, text in enumerate(distinct)}
-    return TextFeatures(rows, np.load(folder / "values.npy"), np.load(folder / "offsets.npy"))
+    folder = made_once(cache / "features" / key, write)
+    values, offsets = torch.from_numpy(np.load(folder / "values.npy")), np.load(folder / "offsets.npy")
+    return padded_texts(distinct, values.split(np.diff(offsets).tolist()), model.padding_value)
 
 
-@contextlib.contextmanager
-def locked(place: Path) -> Iterator[None]:
-    """Hold the lock of a feature set: whoever comes second waits and then finds it made."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(place.with_suffix(".lock")):
-        yield
+def padded_texts(texts: Sequence[str], features: Sequence[Tensor], padding_value: float) -> TextFeatures:
+    """The features [L, ...] of distinct `texts` as `TextFeatures`, on their device."""
+    tensor, lengths = padded(features, padding_value)
+    return TextFeatures({text: row for row, text in enumerate(texts)}, tensor, lengths.cpu())
 
 
-def _once(cache: Path, key: str, write: Callable[[Path], None]) -> Path:
-    """The folder `cache/features/<key>`, filled by `write` unless it is there already."""
-    place = cache / "features" / key
-    if fetch(place):
-        return place
-    with locked(place):
-        if not fetch(place):
-            with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{key}-") as scratch:
-                filled = Path(scratch) / key
-                filled.mkdir()
-                write(filled)
-                filled.rename(place)
-            publish(place)
-    return place
+def on_device(
+    audio: np.ndarray,
+    device: torch.device | str,
+    say: Callable[[str], None],
+    free_bytes: Callable[[torch.device], int] | None = None,
+) -> np.ndarray | Tensor:
+    """Audio features [n, ...] where training reads them: one tensor on a GPU that has room, else as they are.
+
+    say: told in one line which of the two it is, on a GPU. free_bytes: how much memory a device has left; default:
+    asked of CUDA. `GPU_MARGIN` of the free memory is left to the model and its activations. On a CPU the memory-mapped
+    file stays: its pages are the copy in memory already.
+    """
+    device = torch.device(device)
+    if device.type == "cpu":
+        return audio
+    free = (free_bytes or _free_bytes)(device)
+    size = f"features of {len(audio)} windows, {audio.nbytes / 1e9:.2f} GB"
+    if audio.nbytes > (1 - GPU_MARGIN) * free:
+        say(f"{size}, stay in their file: {device} has {free / 1e9:.2f} GB free, of which {GPU_MARGIN:.0%} are kept")
+        return audio
+    say(f"{size}, are on {device}")
+    kept = torch.empty(audio.shape, dtype=torch.from_numpy(np.array(audio[:0])).dtype, device=device)
+    for start in range(0, len(audio), CHUNK):  # never the whole set in the memory of the host
+        kept[start : start + CHUNK] = torch.from_numpy(np.array(audio[start : start + CHUNK]))
+    return kept
+
+
+def windows_of(audio: np.ndarray | Tensor, rows: np.ndarray, device: torch.device | str) -> Tensor:
+    """[B, ...] the features `rows` of `audio` on `device`, by one index operation and at most one copy to a device."""
+    if isinstance(audio, Tensor):
+        return audio[torch.from_numpy(rows).to(audio.device)].to(device)
+    return torch.from_numpy(audio[rows]).to(device)
+
+
+def _free_bytes(device: torch.device) -> int:
+    return torch.cuda.mem_get_info(device)[0]

@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from upath import UPath
 
+from tclap import models
 from tclap.config import (
     Configuration,
     DataSettings,
@@ -74,7 +75,8 @@ class TrainingFlags(BaseModel):
 
     def model_settings(self) -> ModelSettings:
         base = OptimiserSettings(steps=self.base_steps)
-        return ModelSettings(name=self.model, weights=self.weights, trainable=self.trainable, base=base)
+        named = ModelSettings(name=self.model, weights=self.weights, trainable=self.trainable, base=base)
+        return models.identified(named)
 
     def configuration(
         self,

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from pydantic import ValidationError
 
@@ -177,3 +179,22 @@ def test_stage_a_is_another_for_other_settings(changes: dict) -> None:
 def test_only_ab_starts_from_stage_a() -> None:
     alone = Configuration(stages="B", batch_size=4, coefficients=LossCoefficients(), optimiser_b=OptimiserSettings())
     assert alone.parent is None
+
+
+@pytest.mark.parametrize("name", ["mini", "laion", "hf:laion/larger_clap_general", "my_models.clap:build"])
+def test_models_have_names_of_four_kinds(name: str) -> None:
+    assert ModelSettings(name=name).name == name
+
+
+@pytest.mark.parametrize("name", ["mni", "hf:", "no such", "a:b:c", "../x:y"])
+def test_any_other_name_is_refused_with_the_nearest(name: str) -> None:
+    with pytest.raises(ValidationError, match=f"unknown model '{re.escape(name)}'; known models: mini, msclap-2022"):
+        ModelSettings(name=name)
+    with pytest.raises(ValidationError, match="did you mean mini"):
+        ModelSettings(name="mni")
+
+
+def test_what_a_model_is_besides_its_name_is_part_of_the_hash() -> None:
+    one, other = (ab(model=ModelSettings(name="m:build", identity=identity)) for identity in ("1", "2"))
+    assert config_hash(one) != config_hash(other)
+    assert config_hash(ab(model=ModelSettings(name="laion"))) == "195bb2e37ae2"

@@ -10,7 +10,7 @@ from tclap import distributed
 from tclap.config import LossCoefficients, StageASettings
 from tclap.data import captions
 from tclap.data.draws import batch_schedule, draw_pairs
-from tclap.features import TextFeatures
+from tclap.features import TextFeatures, padded_texts
 from tclap.models.mini import Mini
 from tclap.models.protocol import trainable_parameters
 from tclap.training.samples import Stage, make_samples, stage_a, stage_b
@@ -33,9 +33,7 @@ def questions(stage: str, n: int) -> tuple[Mini, Stage, np.ndarray, TextFeatures
     rng = np.random.default_rng(0)
     audio = rng.standard_normal((len(samples.composites), 64, 101)).astype(np.float32)
     texts = sorted(set(made.captions.ravel()))
-    ids = [t.numpy() for t in model.text_frozen(texts)]
-    offsets = np.cumsum([0, *(len(i) for i in ids)])
-    return model, made, audio, TextFeatures({t: k for k, t in enumerate(texts)}, np.concatenate(ids), offsets)
+    return model, made, audio, padded_texts(texts, model.text_frozen(texts), model.padding_value)
 
 
 def answer(stage: str, n: int) -> tuple[float, dict[str, torch.Tensor]]:

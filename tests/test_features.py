@@ -195,14 +195,42 @@ def test_unusable_clips_are_named(read: Read, root: Path, tmp_path: Path) -> Non
     assert sets(tmp_path) == []
 
 
-def test_texts_are_kept_unpadded(mini: Mini, tmp_path: Path) -> None:
+def test_texts_are_padded_to_the_longest_that_is_taken(mini: Mini, tmp_path: Path) -> None:
     kept = text_features(mini, [*TEXTS, TEXTS[0]], tmp_path)
-    assert len(kept.row_of) == 3
+    assert kept.padded.shape == (3, 9)
     for text in TEXTS:
-        (own,) = kept.take(kept.rows([text]))
-        assert torch.equal(own, mini.text_frozen([text])[0])
-    assert [len(f) for f in kept.take(kept.rows(TEXTS))] == [1, 3, 9]
-    assert kept.offsets[-1] == len(kept.values) == 13
+        own, lengths = kept.take(kept.rows([text]))
+        assert own.equal(mini.text_frozen([text])[0][None])
+        assert lengths.tolist() == [own.shape[1]]
+    taken, lengths = kept.take(kept.rows(TEXTS[:2]))
+    assert lengths.tolist() == [1, 3]
+    assert taken.shape == (2, 3)
+    assert taken[0, 1:].tolist() == [mini.padding_value] * 2
+    assert kept.to("meta").take(kept.rows(TEXTS))[0].device.type == "meta"
+
+
+def test_audio_goes_to_a_gpu_that_has_room_and_says_so(read: Read) -> None:
+    audio, said = read(), []
+    need = audio.nbytes
+
+    def ask(free: int) -> np.ndarray | torch.Tensor:
+        return features.on_device(audio, "meta", said.append, lambda device: free)
+
+    assert features.on_device(audio, "cpu", said.append) is audio
+    assert said == []
+    assert ask(2 * need - 2) is audio
+    assert "stay in their file: meta has" in said[-1]
+    there = ask(2 * need)
+    assert isinstance(there, torch.Tensor)
+    assert (there.device.type, there.shape, there.dtype) == ("meta", audio.shape, torch.float16)
+    assert said[-1].endswith("are on meta")
+
+
+def test_windows_are_the_same_from_a_file_and_from_a_tensor(read: Read) -> None:
+    audio, rows = read(), np.array([2, 0, 2])
+    from_file = features.windows_of(audio, rows, "cpu")
+    assert from_file.equal(torch.from_numpy(audio[rows]))
+    assert features.windows_of(torch.from_numpy(np.array(audio)), rows, "cpu").equal(from_file)
 
 
 def test_texts_are_read_the_second_time(mini: Mini, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +238,8 @@ def test_texts_are_read_the_second_time(mini: Mini, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(mini, "text_frozen", refuse)
     again = text_features(mini, TEXTS[::-1], tmp_path)  # a set of texts has no order
     assert again.row_of == first.row_of
-    np.testing.assert_array_equal(again.values, first.values)
+    assert again.padded.equal(first.padded)
+    assert again.lengths.equal(first.lengths)
     with pytest.raises(AssertionError, match="computed instead of read"):
         text_features(mini, TEXTS[:2], tmp_path)
 

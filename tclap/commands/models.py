@@ -10,8 +10,7 @@ from rich.table import Table
 
 from tclap.config import Trainable
 from tclap.console import console
-from tclap.models import NAMES
-from tclap.models.listing import describe
+from tclap.models import NAMES, family
 
 
 class Models(BaseModel):
@@ -22,7 +21,7 @@ class Models(BaseModel):
     as_json: bool = Field(False, alias="json", description="print JSON instead of a table")
 
     def cli_cmd(self) -> None:
-        listings = [describe(name, self.trainable, self.weights) for name in NAMES]
+        listings = [family(name).describe(name, self.trainable, self.weights) for name in NAMES]
         if self.as_json:
             print(json.dumps([asdict(listing) for listing in listings], indent=1))
             return
@@ -37,4 +36,5 @@ class Models(BaseModel):
         console.print(table)
         for listing in listings:
             found = f"weights in {listing.weights}" if listing.weights else f"no weights here: {listing.advice}"
-            console.print(f"{listing.name}: {listing.advice if listing.name == 'mini' else found}", markup=False)
+            shown = found if family(listing.name).untrained is None else listing.advice
+            console.print(f"{listing.name}: {shown}", markup=False)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from rich.table import Table
 
 from tclap import models
-from tclap.config import DataSettings, ModelSettings, OptimiserSettings, Trainable
+from tclap.config import Trainable
 from tclap.console import console
 from tclap.data import dataset as datasets
 from tclap.errors import InputError
@@ -21,12 +21,11 @@ from tclap.evaluation.captioned import find_clips, read_captions
 from tclap.evaluation.retrieval import retrieve
 from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import summary
-from tclap.experiment import Workspace, evaluate, open_workspace
+from tclap.experiment import evaluate, open_workspace
 from tclap.models.protocol import ContrastiveModel
 from tclap.places import cache_folder, check_writable, write_atomically
 from tclap.report.published import model_column, retrieval_rows
-from tclap.training import checkpoint
-from tclap.training.base import base_checkpoint
+from tclap.scored import is_checkpoint, open_model, open_on
 
 BASELINES = ("CLAP", "CLAP-LAION")
 
@@ -34,19 +33,12 @@ BASELINES = ("CLAP", "CLAP-LAION")
 class ModelFlags(BaseModel):
     """Which model is scored."""
 
-    model: str = Field("mini", description=f"{', '.join(models.NAMES)}, or a checkpoint folder")
+    model: str = Field(
+        "mini", description=f"{', '.join(models.NAMES)}, hf:REPO, package.module:factory, or a checkpoint folder"
+    )
     weights: str | None = Field(None, description="weights of a pretrained model: a file or folder; default: the hub")
     trainable: Trainable = Field("paper", description="where a pretrained model is cut into cached and trained half")
     json_out: Path | None = Field(None, alias="json", description="also write the scores to this file")
-
-    def is_checkpoint(self) -> bool:
-        """Raises InputError where `model` is neither a name nor a checkpoint."""
-        if self.model in models.NAMES:
-            return False
-        if (Path(self.model) / checkpoint.CONFIG).is_file():
-            return True
-        known = ", ".join(models.NAMES)
-        raise InputError(f"unknown model {self.model!r}: neither one of {known} nor a checkpoint folder")
 
 
 class Zste(ModelFlags):
@@ -60,30 +52,25 @@ class Zste(ModelFlags):
     storage: Path = Field(Path("runs"), description="folder whose cache is used")
 
     def cli_cmd(self) -> None:
-        trained_here = self.is_checkpoint()
+        is_checkpoint(self.model)  # refused before anything is read
         check_writable(self.storage)
         workspace = open_workspace(self.data, cache_folder(self.storage))
         datasets.check_folds(workspace.dataset, {"folds": self.folds})
-        if trained_here:
-            data = _data_of_checkpoint(Path(self.model), workspace, self.folds)
-            model = checkpoint.load(Path(self.model))
-        else:
-            model, data = self._base(workspace)
+        model, data = open_on(
+            workspace,
+            self.model,
+            self.folds,
+            weights=self.weights,
+            trainable=self.trainable,
+            train_folds=self.train_folds,
+            base_steps=self.base_steps,
+        )
         model.module().to("cuda" if torch.cuda.is_available() else "cpu")
         scores = evaluate(workspace, data.model_copy(update={"eval_takes": self.eval_takes}), model, self.folds)
         print_scores(scores)
         _say_untrained(model)
         if self.json_out:
             _write_json(self.json_out, scores, summary(scores))
-
-    def _base(self, workspace: Workspace) -> tuple[ContrastiveModel, DataSettings]:
-        if self.model != "mini":
-            return models.load(self.model, self.weights, self.trainable), DataSettings()
-        data = DataSettings(train_folds=self.train_folds, eval_folds=self.folds, test_folds=())
-        datasets.check_folds(workspace.dataset, {"train_folds": self.train_folds})
-        base = ModelSettings(name="mini", base=OptimiserSettings(steps=self.base_steps))
-        place = base_checkpoint(workspace.dataset, workspace.dataset_digest, data, base, workspace.cache)
-        return checkpoint.load(place), data
 
 
 class Retrieval(ModelFlags):
@@ -94,14 +81,13 @@ class Retrieval(ModelFlags):
     allow_missing: bool = Field(False, description="evaluate without the clips that are missing or unusable")
 
     def cli_cmd(self) -> None:
-        trained_here = self.is_checkpoint()
+        trained_here = is_checkpoint(self.model)
         clips = find_clips(self.audio, read_captions(self.captions))
-        if self.model == "mini":
-            raise InputError("mini's base knows one dataset's classes: give a checkpoint folder, or a pretrained model")
-        if trained_here:
-            model = checkpoint.load(Path(self.model))
-        else:
-            model = models.load(self.model, self.weights, self.trainable)
+        if not trained_here and models.family(self.model).untrained is not None:
+            raise InputError(
+                f"{self.model}'s base knows one dataset's classes: give a checkpoint folder, or a pretrained model"
+            )
+        model = open_model(self.model, self.weights, self.trainable)
         model.module().to("cuda" if torch.cuda.is_available() else "cpu")
         result = retrieve(model, clips, self.allow_missing)
         console.print(
@@ -115,23 +101,6 @@ class Retrieval(ModelFlags):
         _say_untrained(model)
         if self.json_out:
             _write_json(self.json_out, result.scores, {"clips": result.clips, "missing": len(result.missing)})
-
-
-def _data_of_checkpoint(folder: Path, workspace: Workspace, folds: tuple[int, ...]) -> DataSettings:
-    """The data settings that a checkpoint was trained with, if on this dataset, else the default ones.
-
-    Raises InputError where `folds` were among the training folds.
-    """
-    made = checkpoint.read_config(folder).get("provenance", {})
-    assert isinstance(made, dict)
-    here = workspace.dataset_digest
-    if "configuration" not in made or made.get("dataset_digest", here) != here:
-        return DataSettings()
-    data = DataSettings(**made["configuration"]["data"])
-    seen = sorted(set(data.train_folds) & set(folds))
-    if seen:
-        raise InputError(f"{folder} was trained on fold {seen[0]} of this dataset; score it on other --folds")
-    return data
 
 
 def print_scores(scores: dict[str, Score]) -> None:

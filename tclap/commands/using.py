@@ -15,6 +15,7 @@ from tclap.console import console
 from tclap.errors import InputError
 from tclap.evaluation.similarity import similarities
 from tclap.models.protocol import ContrastiveModel
+from tclap.scored import open_model
 from tclap.training import checkpoint
 
 AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus")
@@ -23,13 +24,13 @@ AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus")
 class TrainedModel(BaseModel):
     """A trained model by its place."""
 
-    model: CliPositionalArg[str] = Field(description="a checkpoint folder, or models:/tclap@champion")
+    model: CliPositionalArg[str] = Field(description="a checkpoint folder, models:/tclap@champion, or a model by name")
     storage: Path = Field(Path("runs"), description="where models:/... is looked up; MLFLOW_TRACKING_URI beats it")
 
     def load(self) -> ContrastiveModel:
-        """Raises InputError where it is neither a checkpoint nor a registered model."""
+        """Raises InputError if it is no checkpoint, no registered model and no name of a pretrained one."""
         if not self.model.startswith("models:/"):
-            return checkpoint.load(Path(self.model))
+            return open_model(self.model)
         # MLflow takes seconds to import.
         from tclap.tracking.champion import fetch
         from tclap.tracking.read import open_store

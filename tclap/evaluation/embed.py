@@ -12,7 +12,7 @@ from tclap import distributed
 from tclap.data.dataset import Dataset
 from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import Suite, build_suite, score_suite
-from tclap.features import TextFeatures, audio_features, text_features
+from tclap.features import TextFeatures, audio_features, text_features, windows_of
 from tclap.models.protocol import ContrastiveModel
 
 EMBED_BATCH = 512
@@ -38,7 +38,7 @@ def zste_scores(
 
 @torch.no_grad()
 def embed_suite(
-    model: ContrastiveModel, suite: Suite, audio: np.ndarray, text: TextFeatures
+    model: ContrastiveModel, suite: Suite, audio: np.ndarray | torch.Tensor, text: TextFeatures
 ) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings [W, D] of the suite's windows and [Q, D] of its captions, in float32."""
     device = model.logit_scale.device
@@ -53,9 +53,9 @@ def embed_suite(
         for start in range(share.start, share.stop, EMBED_BATCH):
             stop = min(start + EMBED_BATCH, share.stop)
             if head == "audio":
-                parts.append(model.audio_head(torch.from_numpy(np.array(audio[start:stop])).to(device)))
+                parts.append(model.audio_head(windows_of(audio, np.arange(start, stop), device)))
             else:
-                parts.append(model.text_head(text.take(rows[start:stop], device)))
+                parts.append(model.text_head(*(part.to(device) for part in text.take(rows[start:stop]))))
         own = torch.cat(parts).float().unsqueeze(0)  # [1, n, D]
         gathered: np.ndarray = distributed.gather(own, n)[0].cpu().numpy()
         return gathered

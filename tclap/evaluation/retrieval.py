@@ -27,7 +27,7 @@ from tclap.errors import InputError
 from tclap.evaluation.captioned import Clips
 from tclap.evaluation.ranking import DECIMALS
 from tclap.evaluation.statistics import RESAMPLES, Score
-from tclap.models.protocol import ContrastiveModel
+from tclap.models.protocol import ContrastiveModel, text_embeddings
 
 CUTS = (1, 5, 10)
 MAP_CUT = 10
@@ -106,8 +106,7 @@ def embed_texts(model: ContrastiveModel, texts: Sequence[str]) -> np.ndarray:
     distinct, index = np.unique(np.array(texts, dtype=object), return_inverse=True)
     parts = []
     for start in range(0, len(distinct), EMBED_BATCH):
-        features = model.text_frozen(distinct[start : start + EMBED_BATCH].tolist())
-        parts.append(model.text_head(features).float().cpu().numpy())
+        parts.append(text_embeddings(model, distinct[start : start + EMBED_BATCH].tolist()).float().cpu().numpy())
     embedded: np.ndarray = np.concatenate(parts)[index]
     return embedded
 

@@ -15,6 +15,7 @@ import filelock
 from ray.train.torch import get_device
 
 from tclap import distributed
+from tclap.cache import locked
 from tclap.config import Configuration
 from tclap.experiment import Stopped, Workspace, base_of, prepare, shared_inputs
 from tclap.features import (
@@ -22,7 +23,6 @@ from tclap.features import (
     audio_extraction,
     compute_chunk,
     finish_extraction,
-    locked,
     start_extraction,
     text_features,
 )

@@ -1,45 +1,61 @@
-"""Models by name. The real ones are imported where they are asked for: their packages take seconds to load."""
+"""Models by name. Each family is imported when it is asked for: the packages of the real ones take seconds to load."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
-from typing import get_args
 
-from tclap.config import ModelName, Trainable
+from tclap import plugins
+from tclap.config import BUILT_IN_MODELS, HUB_PREFIX, ModelSettings, Trainable, unknown_model
 from tclap.errors import InputError
-from tclap.models.mini import Mini
+from tclap.models.family import Family
 from tclap.models.protocol import ContrastiveModel
 
-NAMES: tuple[str, ...] = get_args(ModelName)
+NAMES: tuple[str, ...] = tuple(BUILT_IN_MODELS)
+
+
+def family(name: str) -> Family:
+    """Who makes the model `name`: each family's module holds its answers as FAMILY. Raises InputError."""
+    if name in BUILT_IN_MODELS:
+        module = f"tclap.models.{name.partition('-')[0]}"
+    elif name.startswith(HUB_PREFIX):
+        module = "tclap.models.laion"
+    elif plugins.reference(name, plugins.MODELS) is not None:
+        module = "tclap.models.user"
+    else:
+        raise InputError(unknown_model(name))
+    made: Family = importlib.import_module(module).FAMILY
+    return made
 
 
 def build(rebuild_config: Mapping[str, object]) -> ContrastiveModel:
-    """The architecture that a checkpoint's `rebuild_config` describes, with its base weights where it has some.
+    """The architecture that a checkpoint's `rebuild_config` describes, with its base weights if it has some.
 
-    Raises InputError for a name that is not one of `NAMES`, and where base weights are missing or unusable.
+    Raises InputError for an unknown name, and if base weights are missing or unusable.
     """
     arguments = dict(rebuild_config)
-    name = arguments.pop("name", None)
-    if name == "mini":
-        return Mini(**arguments)  # type: ignore[arg-type]
-    if name in NAMES:
-        return load(str(name), **arguments)  # type: ignore[arg-type]
-    raise InputError(f"unknown model {name!r}; known models: {', '.join(NAMES)}")
+    name = str(arguments.pop("name", None))
+    rebuild = family(name).rebuild
+    if rebuild is not None:
+        return rebuild(arguments)
+    return load(name, **arguments)  # type: ignore[arg-type]
 
 
 def load(name: str, weights: str | None = None, trainable: Trainable = "paper", seed: int = 0) -> ContrastiveModel:
     """A pretrained model by name, on the CPU in eval mode.
 
     weights: a local file or folder, None for the hub, or "random" for an untrained base drawn from `seed` (which is
-    marked `untrained`). Raises InputError as `tclap.models.weights` does.
+    marked `untrained`). Raises InputError as `tclap.models.weights` does, and for a model that is not pretrained.
     """
-    if name.startswith("msclap-") and name in NAMES:
-        from tclap.models import msclap
+    return family(name).load(name, weights, trainable, seed)
 
-        return msclap.build(name, weights, trainable, seed)
-    if name == "laion":
-        from tclap.models import laion
 
-        return laion.build(weights, trainable, seed)
-    known = ", ".join(n for n in NAMES if n != "mini")
-    raise InputError(f"{name!r} is not a pretrained model; they are {known} (mini's base is trained here)")
+def identified(settings: ModelSettings) -> ModelSettings:
+    """`settings` with the identity of a model from outside this package, so that its version and weights are hashed.
+
+    A built-in model and one of the hub are named by their names. Raises InputError as `load` does.
+    """
+    if settings.name in BUILT_IN_MODELS:
+        return settings
+    found = family(settings.name).identity(settings.name, settings.weights, settings.trainable, settings.base_seed)
+    return settings if found is None else settings.model_copy(update={"identity": found})

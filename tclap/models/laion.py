@@ -1,11 +1,13 @@
-"""LAION's CLAP on transformers' `ClapModel`: HTSAT without fusion, and RoBERTa; 10 s at 48 kHz.
+"""LAION's CLAP on transformers' `ClapModel`: HTSAT, fused or not, and RoBERTa; 10 s at 48 kHz.
 
 Shapes: B batch, T samples, L tokens, H width of a tower, D embedding size.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +16,17 @@ from torch import Tensor
 from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
 from transformers.modeling_utils import no_init_weights
 
-from tclap.config import Trainable
+from tclap.config import HUB_PREFIX, Trainable
 from tclap.errors import InputError
-from tclap.models import tokenise, weights
-from tclap.models.split import Parts, SplitClap, padding_mask
+from tclap.models import laion_files, tokenise, weights
+from tclap.models.family import Family, Listing
+from tclap.models.protocol import ContrastiveModel
+from tclap.models.split import Parts, SplitClap, describe, padding_mask
 from tclap.models.tokenise import Tokeniser
 
-NAME = "laion"
 REPO = "laion/clap-htsat-unfused"
 FILES: tuple[str, ...] = ("model.safetensors", "pytorch_model.bin")
 PLACING = "it in a folder with config.json and the tokenizer's files, then pass --weights FOLDER"
-MAX_TOKENS = 512  # RoBERTa's positions
 # The checkpoint's preprocessor_config.json: without fusion, and with slaney mel bands as "rand_trunc" implies.
 FRONT_END: dict[str, Any] = {
     "feature_size": 64,
@@ -37,57 +39,99 @@ FRONT_END: dict[str, Any] = {
     "truncation": "rand_trunc",
     "padding": "repeatpad",
 }
+POSITIONS_BEFORE = 2  # RoBERTa counts positions from its padding id on
 LOWEST_POWER = 1e-10  # as transformers.audio_utils clips before it takes decibels
 
 
-def build(weights_path: str | None, trainable: Trainable, seed: int = 0) -> SplitClap:
-    """LAION's CLAP.
+def build(name: str, weights_path: str | None, trainable: Trainable, seed: int = 0) -> SplitClap:
+    """`laion`, or `hf:` with a hub repository or a local folder that transformers' `ClapModel` loads, fused or not.
 
-    weights_path: a folder as the hub has it (config.json, model.safetensors or pytorch_model.bin, and the tokenizer
-    there or in a folder `clap-htsat-unfused` within), a weights file in such a folder, None for the hub, or
-    "random" for weights drawn from `seed`. Raises InputError as `tclap.models.weights` does.
+    weights_path: for `laion` a folder as the hub has it (config.json, model.safetensors or pytorch_model.bin, and the
+    tokenizer there or in a folder `clap-htsat-unfused` within), a weights file in such a folder, or a checkpoint file
+    of LAION's own (`630k-audioset-best.pt`); None for the hub, or "random" for weights drawn from `seed`. `hf:` names
+    its weights itself. Raises InputError as `tclap.models.weights` does.
     """
-    if weights_path == weights.RANDOM:
+    if weights_path == weights.RANDOM and not name.startswith(HUB_PREFIX):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             clap = ClapModel(ClapConfig())
-        rebuild: dict[str, object] = {"weights": weights.RANDOM, "trainable": trainable, "seed": seed}
-        return _split(clap, _random_tokeniser(), trainable, rebuild, untrained=True)
-    path = weights.locate(NAME, weights_path, REPO, FILES, PLACING)
+        random: dict[str, object] = {"weights": weights.RANDOM, "trainable": trainable, "seed": seed}
+        return _split(name, clap, FRONT_END, _random_tokeniser(), trainable, random, untrained=True)
+    path, repo, rebuild = _located(name, weights_path)
     state = weights.read(path)
+    if laion_files.is_laions(state):
+        state = laion_files.renamed(state)
+        config, front_end = laion_files.config(state, path), None
+    else:
+        config = _config(weights.beside(path, repo, "config.json"))
+        front_end = weights.beside(path, repo, "preprocessor_config.json")
     with no_init_weights():  # every learned tensor comes from the file: `fill` makes sure
-        clap = ClapModel(_config(path.parent))
-    weights.fill(clap, state, NAME, path)
-    tokeniser = tokenise.roberta(REPO, path.parent, MAX_TOKENS)
-    kept = None if weights_path is None else str(Path(weights_path).expanduser().resolve())
-    return _split(clap, tokeniser, trainable, {"weights": kept, "trainable": trainable}, untrained=False)
+        clap = ClapModel(config)
+    weights.fill(clap, state, name, path)
+    longest = config.text_config.max_position_embeddings - POSITIONS_BEFORE
+    tokeniser = tokenise.roberta(repo or REPO, path.parent, longest)
+    rebuild["trainable"] = trainable
+    return _split(name, clap, _front_end(front_end, config), tokeniser, trainable, rebuild, untrained=False)
 
 
-def skeleton(trainable: Trainable) -> SplitClap:
-    """The architecture at its real size with unset weights: for counting, not for use. No file is needed."""
+def _located(name: str, weights_path: str | None) -> tuple[Path, str | None, dict[str, object]]:
+    """The weights' file, the repository to ask for what does not lie beside it, and arguments for `rebuild_config`."""
+    if not name.startswith(HUB_PREFIX):
+        path = weights.locate(name, weights_path, REPO, FILES, PLACING)
+        kept = None if weights_path is None else str(Path(weights_path).expanduser().resolve())
+        return path, None, {"weights": kept}  # what does not lie beside it is as in FRONT_END and ClapConfig's defaults
+    if weights_path is not None:
+        raise InputError(f"{name} names its weights itself: leave --weights {weights_path} away")
+    source = name.removeprefix(HUB_PREFIX)
+    if Path(source).is_dir():
+        return weights.locate(name, source, REPO, FILES, ""), None, {}
+    return weights.locate(name, None, source, FILES, f"it in a folder, then pass {HUB_PREFIX}FOLDER"), source, {}
+
+
+def skeleton(name: str, trainable: Trainable) -> SplitClap:
+    """The architecture at its real size with unset weights: for counting, not for use. No weights are needed.
+
+    Raises InputError for a model of the hub whose config.json is not here.
+    """
+    config = ClapConfig()
+    if name.startswith(HUB_PREFIX):
+        source = name.removeprefix(HUB_PREFIX)
+        here = Path(source) / "config.json" if Path(source).is_dir() else weights.cached(source, ["config.json"])
+        if here is None:
+            raise InputError(f"{name} is not here, so its parameters are not known")
+        config = _config(here)
     with no_init_weights():
-        clap = ClapModel(ClapConfig())
-    return _split(clap, _random_tokeniser(), trainable, {}, untrained=True)
+        clap = ClapModel(config)
+    return _split(name, clap, _front_end(None, config), _random_tokeniser(), trainable, {}, untrained=True)
 
 
-def save_pretrained(model: SplitClap, folder: Path) -> None:
+def _export(model: ContrastiveModel, folder: Path) -> str:
     """Write weights, configuration, feature extractor and tokenizer as transformers reads them from a folder.
 
     The scale that was trained becomes that of both directions. Random weights come without a tokenizer: they have none.
     """
-    clap = model.clap
-    assert isinstance(clap, ClapModel), "laion's"
+    assert isinstance(model, SplitClap), "of this family"
+    clap, audio = model.clap, model.audio
+    assert isinstance(clap, ClapModel), "of this family"
+    assert isinstance(audio, ClapAudioTower), "of this family"
+    folder.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
         clap.logit_scale_t.copy_(clap.logit_scale_a)
     clap.save_pretrained(folder)
-    ClapFeatureExtractor(**FRONT_END).save_pretrained(folder)
+    ClapFeatureExtractor(**audio.settings).save_pretrained(folder)
     tokenise.save(model.tokeniser, folder)
+    return f'transformers.ClapModel.from_pretrained("{folder}")'
+
+
+def _describe(name: str, trainable: Trainable, weights_path: str | None) -> Listing:
+    repo = name.removeprefix(HUB_PREFIX) if name.startswith(HUB_PREFIX) else REPO
+    return describe(skeleton(name, trainable), repo if Path(repo).is_dir() else weights_path, repo, FILES)
 
 
 class ClapAudioTower:
     """HTSAT: log-mel, patches and all stages but the last | last stage, norm, mean over patches | projection."""
 
-    def __init__(self, clap: ClapModel) -> None:
+    def __init__(self, clap: ClapModel, front_end: Mapping[str, Any]) -> None:
         self.encoder = clap.audio_model.audio_encoder
         self.projection = clap.audio_projection
         self.parts = Parts(
@@ -95,15 +139,19 @@ class ClapAudioTower:
             (self.encoder.layers[-1], self.encoder.norm),
             (clap.audio_projection,),
         )
-        self.front_end = {"tower": "ClapAudio", **FRONT_END}
-        extractor = ClapFeatureExtractor(**FRONT_END)
-        self._bands = torch.from_numpy(extractor.mel_filters_slaney)  # [bins, mels], float64
+        self.settings = dict(front_end)
+        self.front_end = {"tower": "ClapAudio", **front_end}
+        extractor = ClapFeatureExtractor(**front_end)
+        bands = extractor.mel_filters if front_end["truncation"] == "fusion" else extractor.mel_filters_slaney
+        self._bands = torch.from_numpy(bands)  # [bins, mels], float64
 
     def lower(self, wave: Tensor) -> Tensor:  # [B, T] -> [B, 64, H]
         encoder = self.encoder
         with torch.autocast(wave.device.type, enabled=False):
             x = encoder.batch_norm(self.log_mel(wave).transpose(1, 3)).transpose(1, 3)
-        x = encoder.patch_embed(encoder.reshape_mel2img(x))
+        # None is longer than the window. The extractor marks one at random as longer if none is: not repeated here,
+        # since an embedding would depend on the windows that it is computed with.
+        x = encoder.patch_embed(encoder.reshape_mel2img(x), ())
         for stage, size in zip(encoder.layers[:-1], encoder.input_resolutions, strict=False):
             x = stage(x, size)[0]
         return x
@@ -118,12 +166,12 @@ class ClapAudioTower:
     @torch.no_grad()
     def log_mel(self, wave: Tensor) -> Tensor:
         """[B, T] -> [B, 1, frames, mels] in dB, as `ClapFeatureExtractor` computes it (in float64, on numpy)."""
-        size = FRONT_END["fft_window_size"]
+        size = self.settings["fft_window_size"]
         window = torch.hann_window(size, periodic=True, dtype=torch.float64, device=wave.device)
         spectrum = torch.stft(
             wave.double(),
             size,
-            FRONT_END["hop_length"],
+            self.settings["hop_length"],
             window=window,
             pad_mode="reflect",
             return_complex=True,
@@ -160,39 +208,67 @@ class ClapTextTower:
 
 
 def _split(
-    clap: ClapModel, tokeniser: Tokeniser, trainable: Trainable, rebuild: dict[str, object], untrained: bool
+    name: str,
+    clap: ClapModel,
+    front_end: Mapping[str, Any],
+    tokeniser: Tokeniser,
+    trainable: Trainable,
+    rebuild: dict[str, object],
+    untrained: bool,
 ) -> SplitClap:
     """`clap` as a `ContrastiveModel`. Of its two scales, that of audio anchors serves both; the other is not used."""
-    audio: Any = ClapAudioTower(clap)
+    audio: Any = ClapAudioTower(clap, front_end)
     text: Any = ClapTextTower(clap)
     return SplitClap(
-        NAME,
+        name,
         clap,
         clap.logit_scale_a,
         audio,
         text,
         tokeniser,
         trainable=trainable,
-        window_s=float(FRONT_END["max_length_s"]),
-        sample_rate_hz=FRONT_END["sampling_rate"],
+        window_s=float(front_end["max_length_s"]),
+        sample_rate_hz=front_end["sampling_rate"],
         rebuild=rebuild,
         untrained=untrained,
     )
 
 
-def _config(folder: Path) -> ClapConfig:
-    """`folder`/config.json, else the published model's (= the defaults). Raises InputError: unreadable, or fused."""
-    file = folder / "config.json"
-    if not file.is_file():
-        return ClapConfig()
+def _config(file: Path | None) -> ClapConfig:
+    """What a config.json says, else the published model's (= the defaults). Raises InputError: unreadable."""
+    return ClapConfig() if file is None else ClapConfig.from_dict(_json(file))
+
+
+def _front_end(file: Path | None, config: ClapConfig) -> dict[str, Any]:
+    """What of a preprocessor_config.json makes the log-mel, else what the published models have."""
+    fused = config.audio_config.enable_fusion
+    given = {} if file is None else _json(file)
+    standard = FRONT_END | {"truncation": "fusion" if fused else "rand_trunc"}
+    return {setting: given.get(setting, value) for setting, value in standard.items()}
+
+
+def _json(file: Path) -> dict[str, Any]:
     try:
-        config = ClapConfig.from_dict(json.loads(file.read_text()))
+        content: dict[str, Any] = json.loads(file.read_text())
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{file} cannot be read: {error}") from error
-    if config.audio_config.enable_fusion:
-        raise InputError(f"{file} is of a model with fusion; laion needs one without, such as {REPO}")
-    return config
+    return content
 
 
 def _random_tokeniser() -> Tokeniser:
     return tokenise.hashed_words(ClapConfig().text_config.vocab_size, first=0, last=2, pad_id=1)  # <s>, </s>
+
+
+def _identity(name: str, weights_path: str | None, trainable: Trainable, seed: int) -> str | None:
+    """Of a local folder the digest of its weights; a name of the hub stands for itself."""
+    source = name.removeprefix(HUB_PREFIX)
+    if source == name or not Path(source).is_dir():
+        return None
+    digest = hashlib.sha256()
+    with weights.locate(name, source, REPO, FILES, "").open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return f"weights {digest.hexdigest()[:16]}"
+
+
+FAMILY = Family(build, _describe, _export, identity=_identity)

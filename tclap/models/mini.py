@@ -9,15 +9,20 @@ Shapes: B batch, T samples, M mels, F frames, F' = F/4 frames, L words, D embedd
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 import torchaudio
 from torch import Tensor, nn
 
-from tclap.config import canonical_hash
+from tclap.config import Trainable, canonical_hash
+from tclap.data import captions
 from tclap.data.captions import words
+from tclap.errors import InputError
+from tclap.models.family import Count, Family, Listing, count
+from tclap.models.protocol import ContrastiveModel
 
 MELS = 64
 HOP_LENGTH = 320
@@ -53,6 +58,7 @@ class Mini(nn.Module):
     name = "mini"
     window_s = 2.0
     sample_rate_hz = 16_000
+    padding_value = float(PADDING)
 
     def __init__(self, vocabulary: Sequence[str], init_seed: int = 0) -> None:
         super().__init__()
@@ -91,8 +97,8 @@ class Mini(nn.Module):
         ids = [[self._word_id.get(word, UNKNOWN) for word in words(text)][:MAX_WORDS] or [UNKNOWN] for text in texts]
         return [torch.tensor(own, device=self.logit_scale.device) for own in ids]
 
-    def text_head(self, features: Sequence[Tensor]) -> Tensor:  # B x [L] -> [B, D]
-        ids = nn.utils.rnn.pad_sequence(list(features), batch_first=True, padding_value=PADDING)  # [B, L]
+    def text_head(self, features: Tensor, lengths: Tensor) -> Tensor:  # [B, L], [B] -> [B, D]
+        ids = features
         padded = ids == PADDING
         x = self.word_embedding(ids) + self.text_position[: ids.shape[1]]
         x = self.text_transformer(x, src_key_padding_mask=padded)
@@ -113,3 +119,34 @@ class Mini(nn.Module):
 
     def rebuild_config(self) -> dict[str, object]:
         return {"name": self.name, "vocabulary": list(self.vocabulary)}
+
+
+def _untrained(class_names: Sequence[str], seed: int) -> Mini:
+    """A fresh mini whose words are those of every caption over the dataset's classes."""
+    return Mini(captions.vocabulary(tuple(class_names)), init_seed=seed)
+
+
+def _rebuild(arguments: Mapping[str, object]) -> Mini:
+    return Mini(**arguments)  # type: ignore[arg-type]
+
+
+def _load(name: str, weights: str | None, trainable: Trainable, seed: int) -> Mini:
+    raise InputError(f"{name!r} is not a pretrained model: its base is trained here, on a dataset")
+
+
+def _describe(name: str, trainable: Trainable, weights: str | None) -> Listing:
+    mini = _untrained((), 0)
+    parts = dict(mini.named_children())
+    audio = count(module for part, module in parts.items() if part.startswith("audio"))
+    text = count(module for part, module in parts.items() if part.startswith(("text", "word")))
+    positions = mini.audio_position.numel(), mini.text_position.numel()
+    advice = "trained here on the training folds; a word of a class name adds 128 text parameters"
+    counts = [Count(c.total + own, c.trained + own) for c, own in zip((audio, text), positions, strict=True)]
+    return Listing(name, mini.window_s, mini.sample_rate_hz, "paper", counts[0], counts[1], None, advice)
+
+
+def _export(model: ContrastiveModel, out: Path) -> str:
+    raise InputError(f"{model.name} cannot be exported: no other package knows it (msclap and laion models can be)")
+
+
+FAMILY = Family(_load, _describe, _export, _rebuild, untrained=_untrained)

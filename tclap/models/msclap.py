@@ -27,7 +27,9 @@ from transformers.modeling_utils import no_init_weights
 from tclap.config import Trainable
 from tclap.errors import InputError
 from tclap.models import tokenise, weights
-from tclap.models.split import Parts, SplitClap, padding_mask
+from tclap.models.family import Family, Listing
+from tclap.models.protocol import ContrastiveModel
+from tclap.models.split import Parts, SplitClap, describe, padding_mask
 from tclap.models.tokenise import Tokeniser
 
 with warnings.catch_warnings():  # importing msclap silences every warning of the process
@@ -295,3 +297,18 @@ def _random_tokeniser(settings: Mapping[str, Any]) -> Tokeniser:
     if settings["text_model"].startswith("bert"):
         return tokenise.hashed_words(BertConfig().vocab_size, first=101, last=102, pad_id=0)  # [CLS], [SEP]
     return tokenise.hashed_words(GPT2Config().vocab_size, first=None, last=50256, pad_id=0)  # <|endoftext|>
+
+
+def _export(model: ContrastiveModel, out: Path) -> str:
+    assert isinstance(model, SplitClap), "of this family"
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / files(model.name)[0]
+    torch.save({"model": model.clap.state_dict()}, file)
+    return f'msclap.CLAP(model_fp="{file}", version="{model.name.removeprefix("msclap-")}")'
+
+
+def _describe(name: str, trainable: Trainable, weights_path: str | None) -> Listing:
+    return describe(skeleton(name, trainable), weights_path, REPO, files(name))
+
+
+FAMILY = Family(build, _describe, _export)

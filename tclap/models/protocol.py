@@ -1,6 +1,6 @@
 """What tclap asks of a contrastive audio-language model: two towers, each in a frozen and a trainable half.
 
-Shapes: B batch, T samples of a window, L tokens of one text, D embedding size; `...` a model's own feature shape.
+Shapes: B batch, T samples of a window, L tokens of the longest text, D embedding size; `...` the model's own features.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 
 @runtime_checkable
@@ -21,6 +22,7 @@ class ContrastiveModel(Protocol):
     window_s: float
     sample_rate_hz: int
     logit_scale: nn.Parameter  # log of the factor on cosine similarities; trained and saved
+    padding_value: float  # what text features are padded with: the model's own token id, or 0 for hidden states
 
     def audio_frozen(self, wave: Tensor) -> Tensor:
         """[B, T] -> [B, ...] features, without gradient."""
@@ -34,8 +36,8 @@ class ContrastiveModel(Protocol):
         """B texts -> B features [L, ...], unpadded, without gradient."""
         ...
 
-    def text_head(self, features: Sequence[Tensor]) -> Tensor:
-        """B features [L, ...] -> [B, D] L2-normalised embeddings."""
+    def text_head(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """[B, L, ...] features, padded at the end with `padding_value`, and [B] lengths -> [B, D] L2-normalised."""
         ...
 
     def fingerprint(self) -> str:
@@ -49,6 +51,17 @@ class ContrastiveModel(Protocol):
     def rebuild_config(self) -> dict[str, object]:
         """JSON-able arguments from which `tclap.models.build` makes the same architecture."""
         ...
+
+
+def padded(features: Sequence[Tensor], padding_value: float) -> tuple[Tensor, Tensor]:
+    """B features [L, ...] of different lengths -> ([B, L, ...] padded at the end, [B] lengths), on their device."""
+    lengths = torch.tensor([len(own) for own in features], device=features[0].device)
+    return pad_sequence(list(features), batch_first=True, padding_value=padding_value), lengths
+
+
+def text_embeddings(model: ContrastiveModel, texts: Sequence[str]) -> Tensor:
+    """B texts -> [B, D], through both halves of the text tower."""
+    return model.text_head(*padded(model.text_frozen(texts), model.padding_value))
 
 
 def trainable_parameters(model: ContrastiveModel) -> dict[str, nn.Parameter]:

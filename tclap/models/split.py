@@ -26,6 +26,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tclap.config import Trainable, canonical_hash
+from tclap.errors import InputError
+from tclap.models import weights
+from tclap.models.family import Listing, count
+from tclap.models.protocol import padded
 from tclap.models.tokenise import Tokeniser
 
 CUT: dict[Trainable, int] = {"all": 0, "paper": 1, "projection": 2}
@@ -118,6 +122,7 @@ class SplitClap(nn.Module):
         self._rebuild = dict(rebuild)
         self._fingerprint: str | None = None
         self._cut = CUT[trainable]
+        self.padding_value = float(tokeniser.pad_id if self._cut == 0 else 0)
         learnable = {id(p) for p in clap.parameters() if p.requires_grad}  # not the Fourier and mel matrices
         clap.requires_grad_(False)
         for module in self._trained():
@@ -167,25 +172,18 @@ class SplitClap(nn.Module):
             return ids
         done: list[Tensor] = []
         for start in range(0, len(ids), FROZEN_TEXTS):
-            part = ids[start : start + FROZEN_TEXTS]
-            lengths = _lengths(part)
-            x = self.text.lower(self._pad(part), lengths)  # [B, L, H]
+            part, lengths = padded(ids[start : start + FROZEN_TEXTS], self.tokeniser.pad_id)
+            x = self.text.lower(part, lengths)  # [B, L, H]
             if self._cut == 1:
                 done += [hidden[:n].clone() for hidden, n in zip(x, lengths.tolist(), strict=True)]
             else:
                 done += self.text.upper(x, lengths).unsqueeze(1).unbind()  # [1, H] each
         return done
 
-    def text_head(self, features: Sequence[Tensor]) -> Tensor:  # B x [L, ...] -> [B, D]
-        lengths = _lengths(features)
-        x = self._pad(features)
-        x = self.text.lower(x, lengths) if self._cut == 0 else x.to(self.logit_scale.dtype)
+    def text_head(self, features: Tensor, lengths: Tensor) -> Tensor:  # [B, L, ...], [B] -> [B, D]
+        x = self.text.lower(features, lengths) if self._cut == 0 else features.to(self.logit_scale.dtype)
         x = self.text.upper(x, lengths) if self._cut <= 1 else x.squeeze(1)
         return F.normalize(self.text.project(x), dim=-1)
-
-    def _pad(self, rows: Sequence[Tensor]) -> Tensor:
-        value = self.tokeniser.pad_id if rows[0].ndim == 1 else 0
-        return nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=value)
 
     def fingerprint(self) -> str:
         """Hash of the content of every tensor that is not trained, of the tokenizer and of the settings."""
@@ -195,7 +193,7 @@ class SplitClap(nn.Module):
                 "trainable": self.trainable,
                 "front_end": dict(self.audio.front_end),
                 "tokeniser": self.tokeniser.identity,
-                "frozen": _content_hash(self.clap),
+                "frozen": content_hash(self.clap),
             }
             self._fingerprint = canonical_hash(settings)
         return self._fingerprint
@@ -207,20 +205,38 @@ class SplitClap(nn.Module):
         return {"name": self.name, **self._rebuild}
 
 
+def describe(model: SplitClap, weights_path: str | None, repo: str, files: tuple[str, ...]) -> Listing:
+    """Counts of a skeleton, and the file of `repo` that `weights_path` or the hub's cache holds."""
+    if weights_path is None:
+        here = weights.cached(repo, files)
+    else:
+        try:
+            here = weights.locate(model.name, weights_path, repo, files, "")
+        except InputError:
+            here = None
+    return Listing(
+        model.name,
+        model.window_s,
+        model.sample_rate_hz,
+        model.trainable,
+        count(model.audio.parts.whole),
+        count(model.text.parts.whole),
+        None if here is None else str(here),
+        f"{weights.HUB}/{repo}/resolve/main/{files[0]}, or --weights PATH",
+    )
+
+
 def padding_mask(lengths: Tensor, hidden: Tensor) -> Tensor:
     """[B] lengths -> additive attention mask [B, 1, 1, L] for `hidden` [B, L, H]."""
-    padded = torch.arange(hidden.shape[1], device=lengths.device) >= lengths[:, None]  # [B, L]
-    mask = torch.zeros(padded.shape, dtype=hidden.dtype, device=hidden.device)
-    return mask.masked_fill(padded, torch.finfo(hidden.dtype).min)[:, None, None, :]
+    beyond = torch.arange(hidden.shape[1], device=lengths.device) >= lengths[:, None]  # [B, L]
+    mask = torch.zeros(beyond.shape, dtype=hidden.dtype, device=hidden.device)
+    return mask.masked_fill(beyond, torch.finfo(hidden.dtype).min)[:, None, None, :]
 
 
-def _lengths(rows: Sequence[Tensor]) -> Tensor:
-    return torch.tensor([len(row) for row in rows], device=rows[0].device)
-
-
-def _content_hash(module: nn.Module) -> str:
-    """SHA-256 over names, shapes and bytes of every tensor of the state that is not trained."""
-    trained = {name for name, p in module.named_parameters(remove_duplicate=False) if p.requires_grad}
+def content_hash(module: nn.Module, trained_too: bool = False) -> str:
+    """SHA-256 over names, shapes and bytes of every tensor of the state that is not trained, or of all."""
+    learning = () if trained_too else module.named_parameters(remove_duplicate=False)
+    trained = {name for name, p in learning if p.requires_grad}
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         if name not in trained:

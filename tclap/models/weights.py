@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -21,6 +22,8 @@ from tclap.errors import InputError
 RANDOM = "random"
 HUB = "https://huggingface.co"
 HUB_TIMEOUT_S = 10.0
+# What a pickled numpy.float64 consists of; torch refuses all three unless they are named.
+NUMPY_NUMBERS = [np.core.multiarray.scalar, np.dtype, type(np.dtype(np.float64))]  # type: ignore[attr-defined]
 
 
 def locate(model: str, weights: str | None, repo: str, files: tuple[str, ...], placing: str) -> Path:
@@ -56,6 +59,24 @@ def cached(repo: str, files: Iterable[str]) -> Path | None:
         if isinstance(found, str):
             return Path(found)
     return None
+
+
+def beside(path: Path, repo: str | None, file: str) -> Path | None:
+    """`file` in the folder of `path`; else, if that is the hub's cache of `repo`, from the hub. None if it has none."""
+    if (path.parent / file).is_file():
+        return path.parent / file
+    if repo is None:
+        return None
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+
+    require_hub(f"{file} of {repo}", f"{repo}/resolve/main/{file}", f"it in {path.parent}")
+    try:
+        return Path(hf_hub_download(repo, file))
+    except EntryNotFoundError:
+        return None
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise InputError(f"could not download {file} of {HUB}/{repo}: {_line(error)}") from error
 
 
 def require_hub(what: str, page: str, placing: str) -> None:
@@ -97,10 +118,10 @@ def _download(model: str, repo: str, files: tuple[str, ...]) -> Path:
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file or of a torch file (plain, or under the key "model"), memory-mapped.
+    """The tensors of a .safetensors file or of a torch file (plain, or under "model" or "state_dict"), memory-mapped.
 
-    Raises InputError: truncated, not such a file, or holding anything but tensors. Nothing is unpickled but tensors
-    and plain containers (`weights_only=True`).
+    Raises InputError: truncated, not such a file, or holding anything but tensors. Nothing is unpickled but tensors,
+    plain containers (`weights_only=True`) and numpy's numbers, which LAION's files hold beside their tensors.
     """
     if path.suffix == ".safetensors":
         try:
@@ -108,15 +129,16 @@ def read(path: Path) -> dict[str, Tensor]:
         except (OSError, SafetensorError) as error:
             raise InputError(f"{path} is truncated or no safetensors file: {_line(error)}") from error
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(NUMPY_NUMBERS):
             warnings.simplefilter("ignore")  # of a pickle protocol that is refused below
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         raise InputError(f"{path} is no file of plain tensors, so it is not read (nothing was unpickled)") from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise InputError(f"{path} is truncated or no torch file: {_line(error)}") from error
-    if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):
-        state = state["model"]
+    for wrapper in ("model", "state_dict"):
+        if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
+            state = state[wrapper]
     if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
         raise InputError(f"{path} holds no state dict: a mapping of names to tensors is needed")
     return {str(name): tensor for name, tensor in state.items()}

@@ -5,20 +5,18 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import filelock
 import numpy as np
 
 from tclap import distributed, models
-from tclap.cache import fetch, publish
+from tclap.cache import made_once
 from tclap.config import DataSettings, ModelSettings, canonical_hash
-from tclap.data import captions, compose
+from tclap.data import compose
 from tclap.data.dataset import Dataset
 from tclap.data.draws import batch_schedule, held_out_classes
 from tclap.errors import InputError
 from tclap.features import audio_features, text_features
 from tclap.models import weights
-from tclap.models.mini import Mini
-from tclap.models.protocol import ContrastiveModel, trainable_parameters
+from tclap.models.protocol import trainable_parameters
 from tclap.training import checkpoint
 from tclap.training.samples import base_stage
 from tclap.training.stage import Report, StageRun
@@ -28,11 +26,6 @@ def seen_classes(dataset: Dataset, data: DataSettings) -> np.ndarray:
     """Class ids that training may use."""
     unseen = held_out_classes(len(dataset.class_names), data.holdout_classes, data.draw_seed)
     return np.setdiff1d(np.arange(len(dataset.class_names)), unseen)
-
-
-def untrained(dataset: Dataset, settings: ModelSettings) -> ContrastiveModel:
-    """A fresh mini whose words are those of every caption over the dataset's classes."""
-    return Mini(captions.vocabulary(dataset.class_names), init_seed=settings.base_seed)
 
 
 def base_checkpoint(
@@ -48,9 +41,10 @@ def base_checkpoint(
     mini's base is trained; a pretrained model's holds the part of its own weights that will be post-trained.
     Raises InputError where weights are missing or unusable, or clips too few.
     """
-    if settings.name != "mini":
+    untrained = models.family(settings.name).untrained
+    if untrained is None:
         return pretrained_checkpoint(settings, cache)
-    model = untrained(dataset, settings)
+    model = untrained(dataset.class_names, settings.base_seed)
     shapes = {name: list(p.shape) for name, p in trainable_parameters(model).items()}
     seen = seen_classes(dataset, data)
     key = canonical_hash(
@@ -60,52 +54,46 @@ def base_checkpoint(
             dataset_digest,
             sorted(data.train_folds),
             seen.tolist(),
-            settings.model_dump(mode="json"),
+            settings.model_dump(mode="json", exclude={"identity"}),
         ],
         16,
     )
-    place = cache / "base" / key
-    if fetch(place):
-        return place
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(place.with_suffix(".lock")):
-        if not fetch(place):
-            clips = dataset.clips_in(data.train_folds)
-            clips = clips[np.isin(dataset.class_ids[clips], seen)]
-            if len(clips) < 2:
-                raise InputError(f"{dataset.root} has {len(clips)} training clip(s); mini's base needs at least 2")
-            composites, rows = compose.unique_composites(compose.single(clips))
-            steps = settings.base.steps
-            size = min(settings.base_batch_size, len(clips))
-            schedule = batch_schedule(len(clips), 1, size, steps, settings.base_seed)[..., 0]  # [S, N]
-            class_of_row = dataset.class_ids[composites.first]
-            stage = base_stage(class_of_row, dataset.class_names, rows[schedule])
-            audio = audio_features(model, dataset, dataset_digest, composites, cache)
-            text = text_features(model, sorted(set(stage.captions.ravel().tolist())), cache)
-            run = StageRun(model, stage, audio, text, settings.base, seed=settings.base_seed)
-            with distributed.alone():  # whoever comes first makes it for all, who wait for the lock meanwhile
-                while not run.finished:
-                    report(run.steps_done, run.step())
-            checkpoint.save(
-                place,
-                model,
-                {"configuration": {"data": data.model_dump(mode="json")}, "dataset_digest": dataset_digest},
+
+    def write(folder: Path) -> None:
+        clips = dataset.clips_in(data.train_folds)
+        clips = clips[np.isin(dataset.class_ids[clips], seen)]
+        if len(clips) < 2:
+            raise InputError(
+                f"{dataset.root} has {len(clips)} training clip(s); {settings.name}'s base needs at least 2"
             )
-            publish(place)
-    return place
+        composites, rows = compose.unique_composites(compose.single(clips))
+        steps = settings.base.steps
+        size = min(settings.base_batch_size, len(clips))
+        schedule = batch_schedule(len(clips), 1, size, steps, settings.base_seed)[..., 0]  # [S, N]
+        class_of_row = dataset.class_ids[composites.first]
+        stage = base_stage(class_of_row, dataset.class_names, rows[schedule])
+        audio = audio_features(model, dataset, dataset_digest, composites, cache)
+        text = text_features(model, sorted(set(stage.captions.ravel().tolist())), cache)
+        run = StageRun(model, stage, audio, text, settings.base, seed=settings.base_seed)
+        with distributed.alone():  # whoever comes first makes it for all, who wait for the lock meanwhile
+            while not run.finished:
+                report(run.steps_done, run.step())
+        checkpoint.write(
+            folder, model, {"configuration": {"data": data.model_dump(mode="json")}, "dataset_digest": dataset_digest}
+        )
+
+    return made_once(cache / "base" / key, write)
 
 
 def pretrained_checkpoint(settings: ModelSettings, cache: Path) -> Path:
     """The checkpoint folder of a pretrained model as it comes, `cache/base/<key>`, named by its content."""
     model = models.load(settings.name, settings.weights, settings.trainable, settings.base_seed)
+    if not trainable_parameters(model):
+        raise InputError(f"{settings.name} is an embedder: it can be scored, but has nothing to train")
     content = hashlib.sha256()
     for name, tensor in sorted(trainable_parameters(model).items()):
         content.update(name.encode())
         content.update(tensor.detach().contiguous().numpy().tobytes())
-    place = cache / "base" / canonical_hash([model.fingerprint(), content.hexdigest(), model.rebuild_config()], 16)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(place.with_suffix(".lock")):
-        if not place.exists():
-            checkpoint.save(place, model, {"untrained": settings.weights == weights.RANDOM})
-            publish(place)
-    return place
+    key = canonical_hash([model.fingerprint(), content.hexdigest(), model.rebuild_config()], 16)
+    provenance = {"untrained": settings.weights == weights.RANDOM}
+    return made_once(cache / "base" / key, lambda folder: checkpoint.write(folder, model, provenance))

@@ -28,17 +28,22 @@ def save(folder: Path, model: ContrastiveModel, provenance: Mapping[str, object]
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
         filled = Path(scratch) / folder.name
         filled.mkdir()
-        tensors = {name: p.detach().cpu().contiguous() for name, p in trainable_parameters(model).items()}
-        save_file(tensors, filled / TENSORS)
-        config = {
-            "model": model.rebuild_config(),
-            "fingerprint": model.fingerprint(),
-            "provenance": dict(provenance),
-        }
-        (filled / CONFIG).write_text(json.dumps(config, indent=1))
+        write(filled, model, provenance)
         if folder.exists():
             shutil.rmtree(folder)
         filled.rename(folder)
+
+
+def write(folder: Path, model: ContrastiveModel, provenance: Mapping[str, object]) -> None:
+    """Write the files of a checkpoint into the empty `folder`, for a caller who sees to it that it appears whole."""
+    tensors = {name: p.detach().cpu().contiguous() for name, p in trainable_parameters(model).items()}
+    save_file(tensors, folder / TENSORS)
+    config = {
+        "model": model.rebuild_config(),
+        "fingerprint": model.fingerprint(),
+        "provenance": dict(provenance),
+    }
+    (folder / CONFIG).write_text(json.dumps(config, indent=1))
 
 
 def load(folder: Path) -> ContrastiveModel:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from tclap import distributed
 from tclap.config import OptimiserSettings
-from tclap.features import TextFeatures
+from tclap.features import TextFeatures, windows_of
 from tclap.models.protocol import ContrastiveModel, clamp_logit_scale, trainable_parameters
 from tclap.training.chunked import ChunkedEmbedding, Encode
 from tclap.training.losses import contrastive_loss
@@ -50,7 +50,9 @@ def make_optimiser(model: ContrastiveModel, settings: OptimiserSettings) -> torc
     return torch.optim.AdamW(groups, lr=settings.lr, fused=True)
 
 
-def batch_loss(model: ContrastiveModel, stage: Stage, step: int, audio: np.ndarray, text: TextFeatures) -> Tensor:
+def batch_loss(
+    model: ContrastiveModel, stage: Stage, step: int, audio: np.ndarray | Tensor, text: TextFeatures
+) -> Tensor:
     """This worker's share of the loss of one batch; its gradients sum to the whole batch's over workers.
 
     audio [windows, ...] and text: frozen features, named by the rows and captions of `stage`.
@@ -63,7 +65,7 @@ def batch_loss(model: ContrastiveModel, stage: Stage, step: int, audio: np.ndarr
 
 
 def chunked_batch_loss(
-    model: ContrastiveModel, stage: Stage, step: int, audio: np.ndarray, text: TextFeatures, chunk: int
+    model: ContrastiveModel, stage: Stage, step: int, audio: np.ndarray | Tensor, text: TextFeatures, chunk: int
 ) -> tuple[Tensor, Callable[[], None]]:
     """The same loss, and what to call for its gradients; `chunk` windows or texts are encoded at once."""
     share, rows, captions = _share(stage, step)
@@ -90,7 +92,7 @@ def _share(stage: Stage, step: int) -> tuple[slice, np.ndarray, list[str]]:
 
 
 def _encoders(
-    model: ContrastiveModel, audio: np.ndarray, rows: np.ndarray, text: TextFeatures, captions: list[str]
+    model: ContrastiveModel, audio: np.ndarray | Tensor, rows: np.ndarray, text: TextFeatures, captions: list[str]
 ) -> tuple[Encode, Encode]:
     """Embeddings [stop - start, D] of the windows and of the texts start..stop of a batch."""
     device = model.logit_scale.device
@@ -100,14 +102,14 @@ def _encoders(
         return torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
 
     def heard(start: int, stop: int) -> Tensor:
-        features = torch.from_numpy(audio[rows[start:stop]]).to(device)
+        features = windows_of(audio, rows[start:stop], device)
         with mixed_precision():
             return model.audio_head(features).float()
 
     def read(start: int, stop: int) -> Tensor:
-        features = text.take(text_rows[start:stop], device)
+        features, lengths = (part.to(device) for part in text.take(text_rows[start:stop]))
         with mixed_precision():
-            return model.text_head(features).float()
+            return model.text_head(features, lengths).float()
 
     return heard, read
 
@@ -130,7 +132,7 @@ class StageRun:
         self,
         model: ContrastiveModel,
         stage: Stage,
-        audio: np.ndarray,
+        audio: np.ndarray | Tensor,
         text: TextFeatures,
         settings: OptimiserSettings,
         *,

@@ -10,6 +10,7 @@ from tclap.evaluation.embed import embed_suite, zste_scores
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS, build_suite
 from tclap.features import audio_features, text_features
 from tclap.models.mini import Mini
+from tclap.models.protocol import text_embeddings
 
 
 def test_scores_a_model(mini: Mini, dataset: Dataset, dataset_digest: str, tmp_path: Path) -> None:
@@ -42,6 +43,6 @@ def test_embeds_every_window_and_caption_in_its_row(
             own = mini.audio_head(torch.from_numpy(np.array(audio[row : row + 1])))[0]
             np.testing.assert_allclose(audio_z[row], own.numpy(), atol=1e-5)
         for row in (0, 9, len(suite.captions) - 1):
-            own = mini.text_head(mini.text_frozen([suite.captions[row]]))[0]
+            own = text_embeddings(mini, [suite.captions[row]])[0]
             np.testing.assert_allclose(text_z[row], own.numpy(), atol=1e-5)
     assert (len(audio_z), len(text_z)) == (len(suite.composites), len(suite.captions))

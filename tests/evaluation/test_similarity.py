@@ -9,6 +9,7 @@ from tclap.data.dataset import Dataset
 from tclap.errors import InputError
 from tclap.evaluation.similarity import similarities
 from tclap.models.mini import Mini
+from tclap.models.protocol import text_embeddings
 
 
 def test_is_the_cosine_of_the_window_that_zste_hears(mini: Mini, dataset: Dataset) -> None:
@@ -19,7 +20,7 @@ def test_is_the_cosine_of_the_window_that_zste_hears(mini: Mini, dataset: Datase
     windows = compose.unique_composites(compose.single(np.array([1, 4])))[0]
     with torch.no_grad():
         audio = mini.audio_head(mini.audio_frozen(torch.from_numpy(compose.render(bank, windows, 0, 2))))
-        text = mini.text_head(mini.text_frozen(texts))
+        text = text_embeddings(mini, texts)
     np.testing.assert_allclose(found.to_numpy(), (audio @ text.T).numpy()[::-1], atol=1e-5)
     assert found.index.tolist() == [str(dataset.path(4)), str(dataset.path(1))]
     assert found.columns.tolist() == texts

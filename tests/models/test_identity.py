@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tclap import models
-from tclap.models.protocol import trainable_parameters
+from tclap.models.protocol import text_embeddings, trainable_parameters
 from tclap.models.split import SplitClap
 from tests.models.small_models import TEXTS
 
@@ -33,13 +33,12 @@ def test_fingerprint_follows_the_frozen_tensors_alone(name: str, weights_of: dic
 
 def test_a_copy_is_a_model_of_its_own(name: str, shared: Shared) -> None:
     model = shared(name, "paper")
-    features = model.text_frozen(TEXTS)
-    expected = model.text_head(features).detach()
+    expected = text_embeddings(model, TEXTS).detach()
     for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        torch.testing.assert_close(twin.text_head(features), expected)
+        torch.testing.assert_close(text_embeddings(twin, TEXTS), expected)
         with torch.no_grad():
             for parameter in trainable_parameters(twin).values():
                 parameter.zero_()
         assert twin.logit_scale == 0
-        assert not torch.allclose(twin.text_head(features), expected)
-    torch.testing.assert_close(model.text_head(features), expected)
+        assert not torch.allclose(text_embeddings(twin, TEXTS), expected)
+    torch.testing.assert_close(text_embeddings(model, TEXTS), expected)

@@ -7,7 +7,7 @@ from tclap import models
 from tclap.data import captions
 from tclap.errors import InputError
 from tclap.models.mini import MAX_WORDS, UNKNOWN, Mini
-from tclap.models.protocol import ContrastiveModel, clamp_logit_scale, trainable_parameters
+from tclap.models.protocol import ContrastiveModel, clamp_logit_scale, padded, text_embeddings, trainable_parameters
 
 NAMES = tuple(f"{adjective} sound {n}" for n, adjective in enumerate(("dull", "bright", "short", "long")))
 WORDS = captions.vocabulary(NAMES)
@@ -41,7 +41,7 @@ def test_has_the_size_that_the_design_states(model: Mini) -> None:
 def test_embeddings_are_normalised(model: Mini) -> None:
     features = model.audio_frozen(wave(3))
     assert not features.requires_grad
-    audio, text = model.audio_head(features), model.text_head(model.text_frozen(TEXTS))
+    audio, text = model.audio_head(features), text_embeddings(model, TEXTS)
     assert audio.shape == (3, audio.shape[1])
     assert text.shape == (4, audio.shape[1])
     for z in (audio, text):
@@ -52,10 +52,12 @@ def test_embeddings_are_normalised(model: Mini) -> None:
 def test_text_does_not_depend_on_its_companions(model: Mini) -> None:
     features = model.text_frozen(TEXTS)
     assert len({len(f) for f in features}) > 1  # so that some are padded
-    together = model.text_head(features)
+    together = model.text_head(*padded(features, model.padding_value))
     for i, own in enumerate(features):
-        torch.testing.assert_close(model.text_head([own])[0], together[i], atol=1e-5, rtol=0)
-    torch.testing.assert_close(model.text_head(features[::-1]), together.flip(0), atol=1e-5, rtol=0)
+        alone = model.text_head(*padded([own], model.padding_value))
+        torch.testing.assert_close(alone[0], together[i], atol=1e-5, rtol=0)
+    backwards = model.text_head(*padded(features[::-1], model.padding_value))
+    torch.testing.assert_close(backwards, together.flip(0), atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
@@ -68,7 +70,7 @@ def test_audio_does_not_depend_on_its_companions(model: Mini) -> None:
 @torch.no_grad()
 def test_order_is_seen(model: Mini) -> None:
     """Both towers have positions: an order reversed is another embedding."""
-    text = model.text_head(model.text_frozen(["dull before long", "long before dull"]))
+    text = text_embeddings(model, ["dull before long", "long before dull"])
     assert (text[0] - text[1]).abs().max() > 1e-3
     first, second = wave(1), wave(1, seed=1)
     first, second = first[:, :16_000], 0.1 * second[:, :16_000]
@@ -94,7 +96,7 @@ def test_any_text_gets_an_embedding(model: Mini) -> None:
     texts = ["", "...", "dull " * (MAX_WORDS + 9)]
     features = model.text_frozen(texts)
     assert [len(f) for f in features] == [1, 1, MAX_WORDS]
-    assert torch.isfinite(model.text_head(features)).all()
+    assert torch.isfinite(text_embeddings(model, texts)).all()
 
 
 def test_case_and_punctuation_do_not_matter(model: Mini) -> None:
@@ -143,4 +145,4 @@ def test_logit_scale_is_clamped_from_above() -> None:
 def test_texts_are_where_the_model_is() -> None:
     model = Mini(WORDS).to("meta")
     assert {f.device.type for f in model.text_frozen(TEXTS)} == {"meta"}
-    assert model.text_head(model.text_frozen(TEXTS)).shape[0] == len(TEXTS)
+    assert text_embeddings(model, TEXTS).shape[0] == len(TEXTS)

@@ -15,9 +15,11 @@ from transformers import AutoTokenizer, BertTokenizerFast, ClapFeatureExtractor,
 
 from tclap import models
 from tclap.config import LossCoefficients, OptimiserSettings
-from tclap.features import TextFeatures
-from tclap.models import laion, listing, msclap
-from tclap.models.protocol import ContrastiveModel, trainable_parameters
+from tclap.data import captions
+from tclap.features import TextFeatures, padded_texts
+from tclap.models import laion, msclap
+from tclap.models.mini import Mini
+from tclap.models.protocol import ContrastiveModel, padded, text_embeddings, trainable_parameters
 from tclap.models.split import SplitClap
 from tclap.training.losses import contrastive_loss, stage_b_weights
 from tclap.training.samples import Stage
@@ -45,7 +47,7 @@ def wave_of(model: ContrastiveModel, n: int = 2, shorter: bool = False) -> torch
 
 
 def test_table_vii() -> None:
-    found = listing.describe("msclap-2022")
+    found = models.family("msclap-2022").describe("msclap-2022", "paper", None)
     assert (found.audio.trained, found.audio.total) == (8_423_951, 84_984_847)
     assert (found.text.trained, found.text.total) == (9_515_520, 111_319_296)
 
@@ -57,7 +59,7 @@ def test_table_vii() -> None:
 def test_the_others_are_counted_by_the_same_rule(
     name: str, audio: tuple[int, int] | None, text: tuple[int, int] | None
 ) -> None:
-    paper, projection, everything = (listing.describe(name, trainable) for trainable in TRAINABLE)
+    paper, projection, everything = (models.family(name).describe(name, trainable, None) for trainable in TRAINABLE)
     for tower in ("audio", "text"):
         counts = [getattr(x, tower) for x in (projection, paper, everything)]
         assert counts[0].trained < counts[1].trained < counts[2].trained <= counts[2].total
@@ -115,8 +117,8 @@ def test_head_of_frozen_is_the_packages_own_output(
     audio, text = packages_own(name)
     with torch.no_grad():
         own_audio = model.audio_head(model.audio_frozen(wave))
-        own_text = model.text_head(model.text_frozen(TEXTS))
-        one_by_one = torch.cat([model.text_head(model.text_frozen([t])) for t in TEXTS])
+        own_text = text_embeddings(model, TEXTS)
+        one_by_one = torch.cat([text_embeddings(model, [t]) for t in TEXTS])
     torch.testing.assert_close(own_audio, audio, atol=EXACT, rtol=0)
     torch.testing.assert_close(own_text, text, atol=EXACT, rtol=0)
     torch.testing.assert_close(one_by_one, text, atol=EXACT, rtol=0)
@@ -127,8 +129,8 @@ def test_features_are_unpadded_and_survive_float16_at_this_cost(name: str, share
     features = model.text_frozen(TEXTS)
     assert len({len(f) for f in features}) > 1
     with torch.no_grad():
-        exact = model.text_head(features)
-        rounded = model.text_head([f.half() for f in features])
+        exact = model.text_head(*padded(features, 0))
+        rounded = model.text_head(*padded([f.half() for f in features], 0))
     assert (exact - rounded).abs().max() < 1e-3
 
 
@@ -173,24 +175,23 @@ def test_cached_and_raw_steps_have_the_same_loss_and_gradients(
     parameters = trainable_parameters(model)
     np.save(tmp_path / "audio.npy", model.audio_frozen(wave).numpy())
     text = [torch.from_numpy(f.numpy().copy()) for f in model.text_frozen(captions)]
-    cached = loss_of(
-        model, model.audio_head(torch.from_numpy(np.load(tmp_path / "audio.npy"))), model.text_head(text), weights
-    )
+    heard = model.audio_head(torch.from_numpy(np.load(tmp_path / "audio.npy")))
+    cached = loss_of(model, heard, model.text_head(*padded(text, model.padding_value)), weights)
     cached.backward()
     gradients = {n: p.grad.clone() for n, p in parameters.items() if p.grad is not None}
     model.module().zero_grad()
     # The raw way goes through the package's own forward pass, with its gradient switched on from the audio.
     clap, ids = model.clap, [model.tokeniser.encode(c) for c in captions]
-    padded = torch.full((6, max(map(len, ids))), model.tokeniser.pad_id)
-    mask = torch.zeros_like(padded)
+    filled = torch.full((6, max(map(len, ids))), model.tokeniser.pad_id)
+    mask = torch.zeros_like(filled)
     for row, i in enumerate(ids):
-        padded[row, : len(i)], mask[row, : len(i)] = torch.tensor(i), 1
+        filled[row, : len(i)], mask[row, : len(i)] = torch.tensor(i), 1
     if name == "laion":
         audio = clap.get_audio_features(input_features=model.audio.log_mel(wave))
-        embedded = clap.get_text_features(input_ids=padded, attention_mask=mask)
+        embedded = clap.get_text_features(input_ids=filled, attention_mask=mask)
     else:
         audio = clap.audio_encoder(wave)[0]
-        embedded = clap.caption_encoder({"input_ids": padded, "attention_mask": mask})
+        embedded = clap.caption_encoder({"input_ids": filled, "attention_mask": mask})
     raw = loss_of(model, F.normalize(audio, dim=-1), F.normalize(embedded, dim=-1), weights)
     raw.backward()
     torch.testing.assert_close(cached, raw, atol=EXACT, rtol=EXACT)
@@ -200,15 +201,41 @@ def test_cached_and_raw_steps_have_the_same_loss_and_gradients(
     model.zero_grad()
 
 
+@pytest.mark.parametrize("trainable", TRAINABLE)
+def test_texts_from_one_padded_tensor_are_those_of_a_list_to_the_last_bit(
+    name: str, trainable: str, shared: Shared
+) -> None:
+    """Training once padded the texts of each batch by themselves; taken from one tensor, nothing may change."""
+    assert_same_bits(shared(name, trainable))
+
+
+def test_minis_texts_too() -> None:
+    assert_same_bits(Mini(captions.vocabulary(("dog", "cat", "rain"))))
+
+
+def assert_same_bits(model: ContrastiveModel) -> None:
+    texts = [*TEXTS, "dog before cat while rain after dog, and the sound of a cat", "dog"]
+    frozen = model.text_frozen(texts)
+    kept = padded_texts(texts, frozen, model.padding_value)
+    for batch in ([5, 3], [0, 1, 3], [4, 0]):
+        own = [frozen[row] for row in batch]
+        alone = torch.nn.utils.rnn.pad_sequence(own, batch_first=True, padding_value=model.padding_value)
+        results = []
+        for features, lengths in ((alone, torch.tensor([len(f) for f in own])), kept.take(np.array(batch))):
+            model.module().zero_grad()
+            embedded = model.text_head(features, lengths)
+            (embedded * torch.linspace(-1, 1, embedded.numel()).view_as(embedded)).sum().backward()
+            gradients = [p.grad.clone() for p in trainable_parameters(model).values() if p.grad is not None]
+            results.append([embedded.detach(), *gradients])
+        assert len(results[0]) > 1
+        assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
+    model.module().zero_grad()
+
+
 def stage_of(model: ContrastiveModel, steps: int) -> tuple[Stage, np.ndarray, TextFeatures]:
     wave, captions, weights = batch(model)
     audio = model.audio_frozen(wave).numpy()
-    features = model.text_frozen(captions)
-    text = TextFeatures(
-        {c: i for i, c in enumerate(captions)},
-        np.concatenate([f.numpy() for f in features]),
-        np.cumsum([0, *map(len, features)]),
-    )
+    text = padded_texts(captions, model.text_frozen(captions), model.padding_value)
     rows = np.broadcast_to(np.arange(6).reshape(3, 2).T, (steps, 2, 3))
     return Stage("B", rows, np.array(captions, dtype=object)[rows], lambda _: weights, 1.0), audio, text
 
@@ -268,11 +295,11 @@ def test_train_mode_drops_out_in_the_trained_half_alone(name: str, trainable: st
     wave = wave_of(model, shorter=True)
     with torch.no_grad():
         audio, text = model.audio_frozen(wave), model.text_frozen(TEXTS)
-        calm = model.audio_head(audio), model.text_head(text)
+        calm = model.audio_head(audio), model.text_head(*padded(text, model.padding_value))
         model.module().train()
         assert torch.equal(model.audio_frozen(wave), audio)
         assert all(torch.equal(a, b) for a, b in zip(model.text_frozen(TEXTS), text, strict=True))
-        noisy = model.audio_head(audio), model.text_head(text)
+        noisy = model.audio_head(audio), model.text_head(*padded(text, model.padding_value))
         assert name == "laion" or not torch.allclose(calm[0], noisy[0])  # LAION's projections have no dropout
         assert (name == "laion" and trainable == "projection") or not torch.allclose(calm[1], noisy[1])
         model.module().eval()

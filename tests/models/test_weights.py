@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from tclap import models
 from tclap.config import ModelSettings
 from tclap.errors import InputError
-from tclap.models import listing, weights
-from tclap.models.protocol import trainable_parameters
+from tclap.models import weights
+from tclap.models.protocol import text_embeddings, trainable_parameters
 from tclap.training import checkpoint
 from tclap.training.base import pretrained_checkpoint
 
@@ -131,14 +131,14 @@ def test_unknown_names() -> None:
     with pytest.raises(InputError, match="not a pretrained model"):
         models.load("mini")
     with pytest.raises(InputError, match="known models"):
-        listing.describe("clap")
+        models.family("clap")
 
 
 def test_listing_finds_weights(weights_of: dict[str, Path]) -> None:
-    assert listing.describe("laion").weights is None
-    found = listing.describe("laion", weights_path=str(weights_of["laion"]))
+    assert models.family("laion").describe("laion", "paper", None).weights is None
+    found = models.family("laion").describe("laion", "paper", str(weights_of["laion"]))
     assert found.weights == str(weights_of["laion"] / "model.safetensors")
-    assert listing.describe("mini").audio.trained > 100_000
+    assert models.family("mini").describe("mini", "paper", None).audio.trained > 100_000
 
 
 def test_random_weights_are_seeded_and_say_so() -> None:
@@ -164,7 +164,7 @@ def test_checkpoint_holds_the_trained_tensors_and_loads_with_one_call(
     assert load_file(tmp_path / "c" / checkpoint.TENSORS).keys() == trainable_parameters(model).keys()
     again = checkpoint.load(tmp_path / "c")
     texts = ["dog before cat"]
-    assert torch.equal(again.text_head(again.text_frozen(texts)), model.text_head(model.text_frozen(texts)))
+    assert torch.equal(text_embeddings(again, texts), text_embeddings(model, texts))
     state = again.module().state_dict()
     assert all(torch.equal(t, state[n]) for n, t in model.module().state_dict().items())
 

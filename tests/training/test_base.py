@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from tclap.config import DataSettings, ModelSettings, OptimiserSettings
+from tclap.data import captions
 from tclap.data.dataset import Dataset
 from tclap.errors import InputError
+from tclap.models.mini import Mini
 from tclap.models.protocol import trainable_parameters
 from tclap.training import base, checkpoint
 
@@ -28,7 +30,7 @@ def place(dataset: Dataset, dataset_digest: str, cache: Path) -> Path:
 
 
 def test_is_trained_and_leaves_its_start(dataset: Dataset, place: Path) -> None:
-    start = trainable_parameters(base.untrained(dataset, SETTINGS))
+    start = trainable_parameters(Mini(captions.vocabulary(dataset.class_names)))
     trained = weights(place)
     assert trained.keys() == start.keys()
     assert all(not torch.equal(trained[name], start[name]) for name in trained)

@@ -30,8 +30,9 @@ class Noisy(Mini):
     def audio_head(self, features: Tensor) -> Tensor:
         return nn.functional.normalize(nn.functional.dropout(super().audio_head(features), 0.3, self.training), dim=-1)
 
-    def text_head(self, features: list[Tensor]) -> Tensor:  # type: ignore[override]
-        return nn.functional.normalize(nn.functional.dropout(super().text_head(features), 0.3, self.training), dim=-1)
+    def text_head(self, features: Tensor, lengths: Tensor) -> Tensor:
+        read = super().text_head(features, lengths)
+        return nn.functional.normalize(nn.functional.dropout(read, 0.3, self.training), dim=-1)
 
 
 def noisy_questions(stage: str, n: int) -> tuple[Noisy, Stage, np.ndarray, TextFeatures]:

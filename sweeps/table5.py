@@ -1,0 +1,98 @@
+"""Table V of the paper for any list of models: ZSTE of each, beside the six columns that the paper prints.
+
+python sweeps/table5.py --models mini,msclap-2022,laion,hf:laion/larger_clap_general --data data/esc50
+python sweeps/table5.py --models runs/table4/trials/…/checkpoint,my_model:build,msclap-2022=random
+ray job submit --working-dir . -- python sweeps/table5.py --models … --use-gpu
+NAME=WEIGHTS gives a model its weights. A model that cannot be had is a row that says why, and the exit code is 1.
+"""
+
+from pathlib import Path
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
+
+from tclap.config import ModelSettings
+from tclap.console import console, run_or_exit
+from tclap.data.dataset import check_folds
+from tclap.data.synth import default_dataset
+from tclap.experiment import open_workspace
+from tclap.lanes.scoring import Scoring, score_models, shown
+from tclap.places import cache_folder, check_writable
+from tclap.report.table5 import ScoredModel, write
+from tclap.scored import is_checkpoint
+from tclap.tracking import runs as tracking
+from tclap.tracking.scored_models import close_list, log_model, open_list
+
+
+class Table5Settings(BaseSettings):
+    """Score a list of models on ZSTE."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TCLAP_", env_ignore_empty=True, extra="forbid", cli_kebab_case=True, cli_implicit_flags=True
+    )
+
+    models: tuple[str, ...] = Field(min_length=1, description="names, hf:REPO, module:factory, checkpoint folders")
+    data: Path | None = Field(None, description="dataset folder; default: a synthetic one")
+    folds: tuple[int, ...] = Field((5,), description="folds to score")
+    train_folds: tuple[int, ...] = Field((1, 2, 3), description="folds of mini's base")
+    eval_takes: int = Field(4, ge=1, description="composites drawn for each pair of classes")
+    base_steps: int = Field(100, ge=1, description="optimiser steps of mini's base")
+    storage: Path = Field(Path("runs"), description="folder for results, features and the default MLflow store")
+    name: str = Field("table5", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="identity of the list")
+    use_gpu: bool = Field(False, description="score on GPUs")
+
+    @field_validator("models")
+    @classmethod
+    def _models_are_found_from_anywhere(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(shown(*_absolute(*_parts(name))) for name in names))
+
+
+def _parts(given: str) -> tuple[str, str | None]:
+    """(model, weights) of NAME or NAME=WEIGHTS. A folder may have "=" in its name."""
+    name, equals, weights = given.partition("=")
+    return (name, weights) if equals and not Path(given).is_dir() else (given, None)
+
+
+def _absolute(name: str, weights: str | None) -> tuple[str, str | None]:
+    """With whole paths: workers run in folders of their own. Raises InputError for a name that cannot be a model."""
+    name = str(Path(name).resolve()) if is_checkpoint(name) else ModelSettings(name=name).name
+    return name, str(Path(weights).resolve()) if weights and Path(weights).exists() else weights
+
+
+def main() -> int:
+    settings = CliApp.run(Table5Settings)
+    storage = settings.storage.resolve()
+    check_writable(storage / settings.name)
+    workspace = open_workspace((settings.data or default_dataset(storage)).resolve(), cache_folder(storage))
+    check_folds(workspace.dataset, {"folds": settings.folds})
+    scoring = Scoring(
+        data=str(workspace.dataset.root),
+        dataset_digest=workspace.dataset_digest,
+        cache=str(workspace.cache),
+        folds=settings.folds,
+        train_folds=settings.train_folds,
+        eval_takes=settings.eval_takes,
+        base_steps=settings.base_steps,
+    )
+    asked = {name: settings.__dict__[name] for name in ("folds", "train_folds", "eval_takes", "base_steps")}
+    asked["dataset_digest"] = workspace.dataset_digest
+    uri = tracking.tracking_uri(storage)
+    scored: dict[str, ScoredModel] = {}
+    with tracking.answering(uri):
+        client, experiment_id = tracking.connect(uri, storage)
+        parent = open_list(client, experiment_id, settings.name, {**asked, "models": ",".join(settings.models)})
+        for one in score_models([_parts(name) for name in settings.models], scoring, settings.use_gpu):
+            scored[one.model] = one
+            console.print(f"{one.model}: {one.problem or 'scored'}", markup=False)
+            log_model(client, experiment_id, settings.name, parent, one.model, asked, one.scores, one.problem)
+        rows = [scored[name] for name in settings.models]
+        files = write(rows, storage / settings.name / "table5")
+        missing = [one.model for one in rows if one.problem]
+        close_list(client, parent, files, complete=not missing)
+    console.print(files[1].read_text(), markup=False)
+    console.print(f"files: {storage / settings.name}", markup=False)
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    run_or_exit(main)

@@ -1,0 +1,82 @@
+"""A list of models scored as Ray tasks, one each: nothing is trained but the base of a model that has none."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+import ray.exceptions
+import torch
+
+from tclap import plugins
+from tclap.errors import InputError
+from tclap.experiment import evaluate, open_workspace
+from tclap.report.table5 import ScoredModel
+from tclap.scored import open_on
+
+RETRIES = 3  # of a task whose process or node was lost
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What every task needs to know; plain values, since it travels. Folders are absolute and seen by every node."""
+
+    data: str
+    dataset_digest: str
+    cache: str
+    folds: tuple[int, ...]
+    train_folds: tuple[int, ...]
+    eval_takes: int
+    base_steps: int
+
+
+def score_models(names: Sequence[tuple[str, str | None]], scoring: Scoring, use_gpu: bool) -> Iterator[ScoredModel]:
+    """Score each (model, weights), in the order in which they are done.
+
+    A model that cannot be had, or whose own code fails, comes with its `problem`. Raises InputError if Ray does not
+    answer, or if `use_gpu` and it has none.
+    """
+    plugins.hand_on_current_folder()
+    if not ray.is_initialized():
+        on_sigterm = signal.getsignal(signal.SIGTERM)
+        try:
+            ray.init(logging_level="CRITICAL", log_to_driver=False)
+        except ConnectionError as error:
+            raise InputError(f"Ray: {error}") from error
+        finally:
+            signal.signal(signal.SIGTERM, on_sigterm)  # ray.init puts its own in, which ends this process at once
+    if use_gpu and not ray.cluster_resources().get("GPU"):
+        raise InputError("--use-gpu: this Ray has no GPU")
+    task = ray.remote(num_cpus=1, num_gpus=int(use_gpu), max_retries=RETRIES)(_score)
+    models = {task.remote(name, weights, scoring): shown(name, weights) for name, weights in names}
+    waiting = list(models)
+    while waiting:
+        (done, *_), waiting = ray.wait(waiting)
+        try:
+            yield ray.get(done)
+        except ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None) or error
+            reason = str(cause) if isinstance(cause, InputError) else f"{type(cause).__name__}: {cause}"
+            yield ScoredModel(models[done], problem=" ".join(reason.split()))
+
+
+def shown(name: str, weights: str | None) -> str:
+    return name if weights is None else f"{name}={weights}"
+
+
+def _score(name: str, weights: str | None, scoring: Scoring) -> ScoredModel:
+    workspace = open_workspace(Path(scoring.data), Path(scoring.cache), scoring.dataset_digest)
+    model, data = open_on(
+        workspace,
+        name,
+        scoring.folds,
+        weights=weights,
+        train_folds=scoring.train_folds,
+        base_steps=scoring.base_steps,
+    )
+    model.module().to("cuda" if torch.cuda.is_available() else "cpu")
+    scores = evaluate(workspace, data.model_copy(update={"eval_takes": scoring.eval_takes}), model, scoring.folds)
+    return ScoredModel(shown(name, weights), scores, getattr(model, "untrained", False))

@@ -1,0 +1,95 @@
+"""Table V for any list of models: a row for each, with the paper's six columns as rows beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from tclap.evaluation.statistics import Score
+from tclap.places import write_atomically
+from tclap.report.published import published
+from tclap.report.tables import SHOWN, html_page, markdown
+
+NOTE = (
+    "Percent, with 95% intervals for ours. 3A_order: forward or reversed, chance 50: the honest measure of order. Rows "
+    "named *paper* are Table V as printed (ESC-50); its 5A lies below what a random model gets under half credit, so "
+    "it is not the same score as ours (marked †)."
+)
+
+
+@dataclass(frozen=True)
+class ScoredModel:
+    """One model of the list: its scores, or why there are none."""
+
+    model: str
+    scores: Mapping[str, Score] = field(default_factory=dict)
+    untrained: bool = False  # random weights: its scores mean nothing
+    problem: str | None = None
+
+
+def frame(scored: Sequence[ScoredModel]) -> pd.DataFrame:
+    """One line for each score, and one for each model without: model, task, value, low, high, n, chance, note."""
+    lines: list[dict[str, object]] = []
+    for one in scored:
+        note = one.problem or ("random weights" if one.untrained else "")
+        lines += [
+            {
+                "model": one.model,
+                "task": task,
+                "value": score.value,
+                "low": score.low,
+                "high": score.high,
+                "n": score.n,
+                "chance": score.chance,
+                "note": note,
+            }
+            for task, score in one.scores.items()
+        ] or [{"model": one.model, "note": note}]
+    return pd.DataFrame(lines, columns=["model", "task", "value", "low", "high", "n", "chance", "note"])
+
+
+def shown_frame(scored: Sequence[ScoredModel]) -> pd.DataFrame:
+    """Text cells: ours, then chance, then the paper's six. What a model has beyond ZSTE's columns follows them."""
+    others = dict.fromkeys(task for one in scored for task in one.scores if task not in SHOWN)
+    tasks = [*SHOWN, *others]
+    rows = [
+        [
+            one.model,
+            *(_cell(one.scores.get(task)) for task in tasks),
+            one.problem or ("random weights: means nothing" if one.untrained else ""),
+        ]
+        for one in scored
+    ]
+    chances: dict[str, float] = {task: score.chance for one in scored for task, score in one.scores.items()}
+    rows.append(["chance", *(f"{chances[task]:.1f}" if task in chances else "" for task in tasks), ""])
+    for name, printed in printed_columns().items():
+        cells = [f"{printed[task]:.2f}" + "†" * (task == "5A") if task in printed else "" for task in tasks]
+        rows.append([f"*paper* {name}", *cells, ""])
+    return pd.DataFrame(rows, columns=["model", *tasks, "note"])
+
+
+def printed_columns() -> dict[str, dict[str, float]]:
+    """Table V's columns: a name such as "CLAP" or "T-CLAP AB" -> ZSTE column -> percent."""
+    table = published().query("table == 'V'")
+    names = table["model"] + table["stages"].map(lambda stages: f" {stages}" if isinstance(stages, str) else "")
+    return {
+        str(name): dict(zip(rows["metric"], rows["value"], strict=True))
+        for name, rows in table.groupby(names, sort=False)
+    }
+
+
+def write(scored: Sequence[ScoredModel], stem: Path) -> list[Path]:
+    """Write `stem`.csv, .md and .html; returns their paths."""
+    paths = [stem.with_suffix(suffix) for suffix in (".csv", ".md", ".html")]
+    shown = shown_frame(scored)
+    write_atomically(paths[0], frame(scored).to_csv(index=False, lineterminator="\n"))
+    write_atomically(paths[1], markdown(shown, NOTE))
+    write_atomically(paths[2], html_page(stem.name, shown, NOTE))
+    return paths
+
+
+def _cell(score: Score | None) -> str:
+    return "" if score is None else f"{score.value:.1f} ({score.low:.0f}-{score.high:.0f})"

@@ -1,0 +1,77 @@
+"""A model to score, by any of its names: a checkpoint folder, a built-in one, `hf:REPO`, `package.module:factory`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tclap import models
+from tclap.config import DataSettings, ModelSettings, OptimiserSettings, Trainable
+from tclap.data.dataset import check_folds
+from tclap.errors import InputError
+from tclap.experiment import Workspace
+from tclap.models.protocol import ContrastiveModel
+from tclap.training import checkpoint
+from tclap.training.base import base_checkpoint
+
+
+def is_checkpoint(name: str) -> bool:
+    """Whether `name` is a checkpoint folder. Raises InputError if it is nothing that can be loaded."""
+    if name in models.NAMES:
+        return False
+    if (Path(name) / checkpoint.CONFIG).is_file():
+        return True
+    if Path(name).is_dir() or name.startswith((".", "/")):
+        raise InputError(f"{name} is no checkpoint folder: {checkpoint.CONFIG} is missing")
+    models.family(name)
+    return False
+
+
+def open_model(name: str, weights: str | None = None, trainable: Trainable = "paper") -> ContrastiveModel:
+    """The model on the CPU. Raises InputError if it is neither a checkpoint nor pretrained, or weights are missing."""
+    if is_checkpoint(name):
+        return checkpoint.load(Path(name))
+    return models.load(name, weights, trainable)
+
+
+def open_on(
+    workspace: Workspace,
+    name: str,
+    folds: Sequence[int],
+    *,
+    weights: str | None = None,
+    trainable: Trainable = "paper",
+    train_folds: Sequence[int] = (1, 2, 3),
+    base_steps: int = 100,
+) -> tuple[ContrastiveModel, DataSettings]:
+    """The model, and the data settings under which it is scored on `folds` of a dataset.
+
+    A model that is not pretrained gets its base here, on `train_folds`. Raises InputError as `open_model` does, and
+    if a checkpoint was trained on one of `folds`.
+    """
+    if is_checkpoint(name):
+        return checkpoint.load(Path(name)), _data_of_checkpoint(Path(name), workspace, folds)
+    if models.family(name).untrained is None:
+        return models.load(name, weights, trainable), DataSettings()
+    data = DataSettings(train_folds=tuple(train_folds), eval_folds=tuple(folds), test_folds=())
+    check_folds(workspace.dataset, {"train_folds": data.train_folds})
+    base = ModelSettings(name=name, base=OptimiserSettings(steps=base_steps))
+    place = base_checkpoint(workspace.dataset, workspace.dataset_digest, data, base, workspace.cache)
+    return checkpoint.load(place), data
+
+
+def _data_of_checkpoint(folder: Path, workspace: Workspace, folds: Sequence[int]) -> DataSettings:
+    """The data settings that a checkpoint was trained with, if on this dataset, else the default ones.
+
+    Raises InputError if `folds` were among the training folds.
+    """
+    made = checkpoint.read_config(folder).get("provenance", {})
+    assert isinstance(made, dict)
+    here = workspace.dataset_digest
+    if "configuration" not in made or made.get("dataset_digest", here) != here:
+        return DataSettings()
+    data = DataSettings(**made["configuration"]["data"])
+    seen = sorted(set(data.train_folds) & set(folds))
+    if seen:
+        raise InputError(f"{folder} was trained on fold {seen[0]} of this dataset; score it on other --folds")
+    return data
