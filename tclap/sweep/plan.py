@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from tclap.axes import label
 from tclap.config import Configuration, config_hash
 from tclap.places import Place, Result, read_result, seed_folder
 
@@ -47,15 +48,6 @@ def results(plan: Plan, sweep: Place) -> dict[tuple[str, int], Result]:
             if result is not None:
                 found[config_hash(configuration), seed] = result
     return found
-
-
-def label(configuration: Configuration) -> str:
-    """A short name for people: stages, α_st α_ct α_so α_co, β, batch size."""
-    c = configuration.coefficients
-    if c is None:
-        return f"A  batch {configuration.batch_size}"
-    alphas = " ".join(f"{a:g}" for a in (c.alpha_st, c.alpha_ct, c.alpha_so, c.alpha_co))
-    return f"{configuration.stages:<2} α {alphas}  β {c.beta:g}  batch {configuration.batch_size}"
 
 
 def steps(configuration: Configuration) -> int:
