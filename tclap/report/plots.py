@@ -24,8 +24,8 @@ CHANCE_AT = 1 / 3
 def table_picture(frame: pd.DataFrame, columns: Sequence[str], about: About, path: Path) -> None:
     """A heat map of the means over seeds [percent]: a row for each configuration, a column for each score.
 
-    A colour says how far a score lies from its chance level (grey) towards 100 (dark blue) or 0 (red). With more than
-    `MOST_ROWS` configurations it shows those with the best zste/temporal.
+    A colour says how far a score lies above its chance level (grey), towards 100 (dark blue), or below it (red). With
+    more than `MOST_ROWS` configurations it shows those with the best zste/temporal.
     """
     means, _ = means_and_halves(frame, columns)
     best = best_of_column(means)
@@ -37,7 +37,8 @@ def table_picture(frame: pd.DataFrame, columns: Sequence[str], about: About, pat
     values = means.to_numpy()[kept]
     chance = np.array([about.chance.get(name, 0.0) for name in columns])
     figure, axes = plt.subplots(figsize=(4 + 0.66 * len(columns), 1.6 + 0.36 * len(kept)), layout="constrained")
-    axes.imshow(_shades(values, chance, columns), cmap=COLOURS, vmin=0, vmax=1, aspect="auto")
+    shades = _shades(values, chance, columns)
+    axes.imshow(shades, cmap=COLOURS, vmin=0, vmax=1, aspect="auto")
     heads = [
         name.removeprefix("order/") + (f"\nchance {about.chance[name]:.3g}" if name in about.chance else "")
         for name in columns
@@ -46,7 +47,6 @@ def table_picture(frame: pd.DataFrame, columns: Sequence[str], about: About, pat
     axes.xaxis.tick_top()
     axes.set_yticks(range(len(kept)), names[kept], fontsize=9)
     axes.tick_params(length=0)
-    shades = _shades(values, chance, columns)
     for (row, column), value in np.ndenumerate(values):
         axes.text(
             column,
@@ -84,7 +84,7 @@ def _shades(values: np.ndarray, chance: np.ndarray, columns: Sequence[str]) -> n
     lower = np.isin(columns, LOWER_IS_BETTER)
     values, chance = np.where(lower, 100 - values, values), np.where(lower, 100 - chance, chance)
     above = CHANCE_AT + (1 - CHANCE_AT) * (values - chance) / np.maximum(100 - chance, 1e-9)
-    below = CHANCE_AT * values / np.maximum(chance, 1e-9)
+    below = CHANCE_AT * (1 - np.minimum(chance - values, 50) / 50)  # a point or two below chance is chance, too
     shades: np.ndarray = np.where(values >= chance, above, below)
     return shades
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tclap.axes import AXES, COEFFICIENTS, value_of, varying
+from tclap.axes import AXES, COEFFICIENTS, shown, value_of, varying
 from tclap.config import Configuration, config_hash
 from tclap.evaluation.statistics import t_half_width
 from tclap.evaluation.zste import COLUMNS, summary
@@ -113,7 +113,7 @@ def settings_label(cells: pd.DataFrame) -> pd.Series:
     text = cells["stage"].str.ljust(2) + " α " + cells[list(COEFFICIENTS[:4])].agg(" ".join, axis=1)
     for name in columns:
         if name not in ("stage", *COEFFICIENTS[:4]):
-            text = text + f"  {AXIS_OF[name].symbol} " + cells[name]
+            text = text + np.where(cells[name] == "", "", f"  {AXIS_OF[name].symbol} " + cells[name])
     return text
 
 
@@ -188,3 +188,10 @@ def mean_and_interval(values: pd.Series) -> str:
     """ "52.1 ± 3.4": the mean with half of its 95% t-interval, which one value alone does not have."""
     mean, half = float(values.mean()), t_half_width(values.to_numpy())
     return f"{mean:.1f} ± {half:.1f}" if np.isfinite(half) else f"{mean:.1f}"
+
+
+def hash_labels(frame: pd.DataFrame) -> dict[str, str]:
+    """config_hash -> a short name with everything that varies in the sweep."""
+    first = frame.groupby("config_hash", sort=False)[setting_columns(frame)].first().astype(object)
+    texts = first.map(lambda value: "" if pd.isna(value) else shown(value))
+    return dict(zip(map(str, first.index), settings_label(texts), strict=True))
