@@ -114,8 +114,8 @@ def log_checkpoint_model(
 ) -> str:
     """Log `metrics` of a run at `step` as those of its checkpoint, a LoggedModel; returns the model's id.
 
-    The checkpoint stays the run's artifact, which the model names in its tag `checkpoint`: it is not stored twice. A run
-    has one such model for each step.
+    The checkpoint stays the run's artifact, which the model names in its tag `checkpoint`: it is not stored twice. A
+    run has one such model for each step.
     """
     experiment_id = client.get_run(run_id).info.experiment_id
     name = f"checkpoint-step-{step}"

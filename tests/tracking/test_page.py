@@ -1,7 +1,6 @@
 """What MLflow shows at first sight, on real SQLite stores; each function is called twice, as a retry would."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -15,11 +14,11 @@ from tclap.tracking import runs as tracking
 
 
 @pytest.fixture
-def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[MlflowClient, str, str]]:
+def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[MlflowClient, str, str]:
     """Client, experiment and a run."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     client, experiment_id = tracking.connect(tracking.tracking_uri(tmp_path), tmp_path)
-    yield client, experiment_id, client.create_run(experiment_id, tags={"sweep": "s", "kind": "trial"}).info.run_id
+    return client, experiment_id, client.create_run(experiment_id, tags={"sweep": "s", "kind": "trial"}).info.run_id
 
 
 def test_the_link_names_a_view_of_the_sweep(client: tuple[MlflowClient, str, str]) -> None:
