@@ -16,10 +16,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from tclap.axes import shown as axes_text
 from tclap.errors import InputError
 from tclap.evaluation.statistics import t_half_width
 from tclap.places import write_atomically
-from tclap.report.tables import html_page, markdown, setting_columns
+from tclap.report.grid import text_grid
+from tclap.report.render import html_page, markdown
+from tclap.report.tables import metric_of, setting_columns
 
 SIGNS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 GUARD = re.compile(r"\s*([^<>=\s]+)\s*(>=|<=|>|<)\s*([+-]?\d+(?:\.\d+)?)\s*")
@@ -53,10 +56,11 @@ def parse_guard(text: str) -> Guard:
 def column_of(frame: pd.DataFrame, metric: str) -> str:
     """The column of a long frame that holds `metric`. Raises InputError listing the metrics there are."""
     columns = frame.columns.difference([*setting_columns(frame), "seed", "config_hash"], sort=False)
-    known = {c if c.startswith("retrieval/") else f"zste/{c}": c for c in columns}
-    if metric not in known:
+    known = {metric_of(c): c for c in columns}
+    known_too = {f"zste/{c}": c for c in columns} | known  # MLflow has order/moved as zste/order/moved, too
+    if metric not in known_too:
         raise InputError(f"unknown metric {metric!r}; this sweep has {', '.join(known)}")
-    return str(known[metric])
+    return str(known_too[metric])
 
 
 def rank(
@@ -170,8 +174,9 @@ def write_leaderboard(
     note = NOTE.format(objectives=" and ".join(objectives))
     paths = [stem.with_suffix(suffix) for suffix in (".csv", ".md", ".html")]
     write_atomically(paths[0], ranked.to_csv(lineterminator="\n"))
-    write_atomically(paths[1], markdown(shown, note))
-    write_atomically(paths[2], html_page(stem.name, shown, note))
+    grid = text_grid(shown, stem.name, note, fixed=1 + len(setting_columns(ranked)))
+    write_atomically(paths[1], markdown([grid]))
+    write_atomically(paths[2], html_page(stem.name, [grid]))
     return paths
 
 
@@ -180,6 +185,5 @@ def _cell(value: float) -> str:
 
 
 def _plain(shown: pd.DataFrame) -> pd.DataFrame:
-    """Every cell as text; numbers without trailing zeros."""
-    numbers = shown.select_dtypes("number").columns
-    return shown.assign(**{name: [f"{value:g}" for value in shown[name]] for name in numbers}).astype(str)
+    """Every cell as text; numbers without trailing zeros, and nothing for a setting that a configuration lacks."""
+    return shown.astype(object).map(lambda value: "" if pd.isna(value) else axes_text(value))

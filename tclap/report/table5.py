@@ -10,8 +10,10 @@ import pandas as pd
 
 from tclap.evaluation.statistics import Score
 from tclap.places import write_atomically
+from tclap.report.grid import text_grid
 from tclap.report.published import published
-from tclap.report.tables import SHOWN, html_page, markdown
+from tclap.report.render import html_page, markdown
+from tclap.report.tables import SHOWN
 
 NOTE = (
     "Percent, with 95% intervals for ours. 3A_order: forward or reversed, chance 50: the honest measure of order. Rows "
@@ -86,8 +88,9 @@ def write(scored: Sequence[ScoredModel], stem: Path) -> list[Path]:
     paths = [stem.with_suffix(suffix) for suffix in (".csv", ".md", ".html")]
     shown = shown_frame(scored)
     write_atomically(paths[0], frame(scored).to_csv(index=False, lineterminator="\n"))
-    write_atomically(paths[1], markdown(shown, NOTE))
-    write_atomically(paths[2], html_page(stem.name, shown, NOTE))
+    grid = text_grid(shown, note=NOTE, fixed=1)
+    write_atomically(paths[1], markdown([grid]))
+    write_atomically(paths[2], html_page(stem.name, [grid]))
     return paths
 
 

@@ -1,72 +1,126 @@
-"""The table of a sweep: one line for each configuration and seed as csv; means beside the paper's as md and html."""
+"""The table of a sweep: a line for each configuration and seed as csv; means beside the paper's for people."""
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from tclap.axes import AXES, COEFFICIENTS, shown, value_of, varying
 from tclap.config import Configuration, config_hash
 from tclap.evaluation.statistics import t_half_width
 from tclap.evaluation.zste import COLUMNS, summary
 from tclap.places import write_atomically
+from tclap.report.grid import About, Grid, score_grid
 from tclap.report.plots import table_picture
-from tclap.report.published import table4_rows
+from tclap.report.render import html_page, latex, markdown
 from tclap.sweep.ledger import Result
 
 SHOWN = [*COLUMNS, "3A_order"]
+# Measures of order that stand in a table of their own; what else is called order/... is one case of a measure.
+ORDER = ["order/moved", "order/paired", "order/bias", "order/unseen", "4A_hard", "4B_hard"]
 ROWS = "rows.json"
-KEYS = ["stage", "alpha_st", "alpha_ct", "alpha_so", "alpha_co", "beta", "batch_size"]
+KEYS = ["stage", *COEFFICIENTS, "batch_size"]  # settings that have a column whether they vary or not
+OWN_PREFIXES = ("retrieval/", "order/")  # metrics that a frame calls by their whole name; the others are zste/...
+AXIS_OF = {axis.column: axis for axis in AXES}
 NOTE = (
-    "Percent. Ours: mean over seeds, ± half of its 95% t-interval where there are several. 3A_order: forward or "
-    "reversed, chance 50: the honest measure of order. Rows named *paper* are Table IV as printed (msclap, ESC-50, "
-    "batch 256); its 5A lies below what a random model gets under half credit, so it is not the same score as ours "
-    "(marked †)."
+    "Percent; bold: the best of a column. Ours: mean over seeds, ± half of its 95% t-interval where there are several. "
+    "3A_order: forward or reversed, chance 50. Rows named *paper* are Table IV as printed (msclap, ESC-50, batch 256); "
+    "its 5A lies below what a random model gets under half credit, so it is not the same score as ours (marked †)."
+)
+ORDER_NOTE = (
+    "Order that cannot be faked. moved: 3A_order at timings that training does not draw. paired: forward and reversed "
+    "both right (chance 25). bias: one caption wins for both, so less is better. hard: distractors share a class with "
+    "the clip."
 )
 
 
 def untrained_warning(weights: str | None) -> str:
-    """What a table says first where the base has random weights; else nothing."""
+    """What a table says first if the base has random weights; else nothing."""
     return "**The base is untrained** (`--weights random`): these scores mean nothing. " if weights == "random" else ""
 
 
 def result_frame(configurations: Sequence[Configuration], results: Mapping[tuple[str, int], Result]) -> pd.DataFrame:
     """The long frame of everything that is done, in the order given (see `long_frame`)."""
+    of_each: defaultdict[str, list[tuple[int, Result]]] = defaultdict(list)
+    for (name, seed), result in results.items():
+        of_each[name].append((seed, result))
     return long_frame(
         (configuration, seed, _metrics(result))
         for configuration in configurations
-        for (name, seed), result in results.items()
-        if name == config_hash(configuration)
+        for seed, result in of_each.get(config_hash(configuration), ())
+    )
+
+
+def about_results(
+    configurations: Sequence[Configuration], results: Mapping[tuple[str, int], Result], data: str = ""
+) -> About:
+    """What a table says of its origin; chance and n are given if they are the same for every result."""
+    models = dict.fromkeys(configuration.model.name for configuration in configurations)
+    chance: defaultdict[str, set[float]] = defaultdict(set)
+    items: defaultdict[str, set[int]] = defaultdict(set)
+    for result in results.values():
+        for name, score in result.scores.items():
+            chance[name].add(score.chance)
+            items[name].add(score.n)
+    return About(
+        data,
+        ", ".join(models),
+        {name: next(iter(values)) for name, values in chance.items() if len(values) == 1},
+        {name: next(iter(values)) for name, values in items.items() if len(values) == 1},
     )
 
 
 def long_frame(rows: Iterable[tuple[Configuration, int, Mapping[str, float]]]) -> pd.DataFrame:
     """One row for each (configuration, seed, metrics by their MLflow names), in the order given; scores in percent.
 
-    Columns: KEYS, `lr` only where it varies, `seed`, SHOWN, the other metrics by name, and `config_hash`. ZSTE metrics
-    lose their "zste/". Stage-A runs have no row.
+    Columns: KEYS, every other setting that varies among the configurations, `seed`, SHOWN, the other metrics by name,
+    and `config_hash`. ZSTE metrics lose their "zste/". A setting that a configuration does not have is None. Stage-A
+    runs have no row.
     """
-    records = []
-    for configuration, seed, metrics in rows:
-        c, optimiser = configuration.coefficients, configuration.optimiser_b
-        assert c is not None, "stage-A runs have no row"
-        assert optimiser is not None, "stage-A runs have no row"
-        settings = [configuration.stages, c.alpha_st, c.alpha_ct, c.alpha_so, c.alpha_co, c.beta]
-        named = dict(zip(KEYS, [*settings, configuration.batch_size], strict=True))
-        scores = {name.removeprefix("zste/"): value for name, value in metrics.items()}
-        records.append({**named, "lr": optimiser.lr, "seed": seed, **scores, "config_hash": config_hash(configuration)})
-    ends = [*KEYS, "lr", "seed", *SHOWN, "config_hash"]
+    given = list(rows)
+    distinct = list(dict.fromkeys(configuration for configuration, _, _ in given))
+    assert all(c.coefficients is not None for c in distinct), "stage-A runs have no row"
+    axes = [AXIS_OF[key] for key in KEYS]
+    axes += [axis for axis in varying(distinct) if axis.column not in KEYS]
+    settings = {c: {axis.column: value_of(c, axis) for axis in axes} for c in distinct}
+    names = {c: config_hash(c) for c in distinct}
+    records = [
+        {
+            **settings[configuration],
+            "seed": seed,
+            **{name.removeprefix("zste/"): value for name, value in metrics.items()},
+            "config_hash": names[configuration],
+        }
+        for configuration, seed, metrics in given
+    ]
+    ends = [*(axis.column for axis in axes), "seed", *SHOWN, "config_hash"]
     others = sorted({name for record in records for name in record} - set(ends))
-    frame = pd.DataFrame(records, columns=[*ends[:-1], *others, "config_hash"])
-    return frame.drop(columns="lr") if frame["lr"].nunique() < 2 else frame
+    return pd.DataFrame(records, columns=[*ends[:-1], *others, "config_hash"])
 
 
 def setting_columns(frame: pd.DataFrame) -> list[str]:
-    """The columns of a long frame that are settings; together they tell its configurations apart."""
-    return [*KEYS, "lr"] if "lr" in frame else list(KEYS)
+    """The columns of a frame, long or ranked, that are settings; together they tell its configurations apart."""
+    return [name for name in frame if name in AXIS_OF]
+
+
+def settings_label(cells: pd.DataFrame) -> pd.Series:
+    """ "AB α 1 0 1 0  β 1  batch 40  lr 0.001" for each row of text cells that hold settings."""
+    columns = setting_columns(cells)
+    text = cells["stage"].str.ljust(2) + " α " + cells[list(COEFFICIENTS[:4])].agg(" ".join, axis=1)
+    for name in columns:
+        if name not in ("stage", *COEFFICIENTS[:4]):
+            text = text + np.where(cells[name] == "", "", f"  {AXIS_OF[name].symbol} " + cells[name])
+    return text
+
+
+def metric_of(column: str) -> str:
+    """The MLflow name of a frame's metric: "3A" is zste/3A, "retrieval/clotho/t2a_r1" is itself."""
+    return column if column.startswith(OWN_PREFIXES) else f"zste/{column}"
 
 
 def _metrics(result: Result) -> dict[str, float]:
@@ -77,34 +131,46 @@ def _metrics(result: Result) -> dict[str, float]:
     return metrics
 
 
-def shown_frame(frame: pd.DataFrame) -> pd.DataFrame:
-    """Text cells: a row for each configuration, and the paper's under it where Table IV has one."""
-    paper = table4_rows().to_dict("index")
-    settings = setting_columns(frame)
-    rows = []
-    for key, seeds in frame.groupby(settings, sort=False):
-        setting, others = key[: len(KEYS) - 1], key[len(KEYS) - 1 :]  # others: batch size, and lr where it varies
-        stages, *numbers = setting
-        name = [stages, *(f"{number:g}" for number in numbers)]
-        means = [mean_and_interval(seeds[column]) for column in SHOWN]
-        rows.append([*name, *(f"{other:g}" for other in others), f"ours ({len(seeds)})", *means])
-        if setting in paper:
-            printed = paper[setting]
-            cells = [f"{printed[c]:.2f}" + "†" * (c == "5A") if c in printed else "" for c in SHOWN]
-            rows.append([*name, "256", *[""] * (len(others) - 1), "*paper*", *cells])
-    return pd.DataFrame(rows, columns=[*settings, "who (seeds)", *SHOWN])
+def order_columns(frame: pd.DataFrame) -> list[str]:
+    """The measures of order that a long frame has, in their fixed order."""
+    return [name for name in ORDER if name in frame]
 
 
-def write_tables(frame: pd.DataFrame, stem: Path, warning: str = "") -> list[Path]:
-    """Write `stem`.csv, .md, .html and .png, with `warning` before the note; returns their paths in that order."""
-    note = warning + NOTE
-    paths = [stem.with_suffix(suffix) for suffix in (".csv", ".md", ".html", ".png")]
-    shown = shown_frame(frame)
+def grids_of(
+    frame: pd.DataFrame, about: About, links: Mapping[tuple[str, int], str], warning: str = ""
+) -> tuple[Grid, ...]:
+    """The table of ZSTE, and a second one of order measures if the frame has some."""
     settings = setting_columns(frame)
+    grids = [score_grid(frame, SHOWN, settings, about, links, warning + NOTE)]
+    if order_columns(frame):
+        grids.append(score_grid(frame, order_columns(frame), settings, about, links, ORDER_NOTE))
+    return tuple(grids)
+
+
+def write_tables(
+    frame: pd.DataFrame,
+    stem: Path,
+    warning: str = "",
+    about: About | None = None,
+    links: Mapping[tuple[str, int], str] | None = None,
+) -> list[Path]:
+    """Write `stem`.csv, .md, .html, .png and .tex, with `warning` before the note; returns their paths in that order.
+
+    With measures of order also `stem`_order.csv. links: (config_hash, seed) -> URL of its run.
+    """
+    about = about or About()
+    grids = grids_of(frame, about, links or {}, warning)
+    settings = setting_columns(frame)
+    paths = [stem.with_suffix(suffix) for suffix in (".csv", ".md", ".html", ".png", ".tex")]
     write_atomically(paths[0], frame[[*settings, "seed", *SHOWN]].to_csv(index=False, lineterminator="\n"))
-    write_atomically(paths[1], markdown(shown, note))
-    write_atomically(paths[2], html_page(stem.name, shown.replace({"*paper*": "paper"}), note))
-    table_picture(frame, settings, SHOWN, paths[3])
+    write_atomically(paths[1], markdown(grids))
+    write_atomically(paths[2], html_page(stem.name, grids))
+    table_picture(frame, [*SHOWN, *order_columns(frame)], about, paths[3])
+    write_atomically(paths[4], latex(grids))
+    if len(grids) > 1:
+        paths.append(stem.with_name(f"{stem.name}_order.csv"))
+        order = frame[[*settings, "seed", *order_columns(frame)]]
+        write_atomically(paths[5], order.to_csv(index=False, lineterminator="\n"))
     return paths
 
 
@@ -119,19 +185,14 @@ def write_rows(frame: pd.DataFrame, table: str, objectives: Sequence[str], folde
     return folder / ROWS
 
 
-def markdown(shown: pd.DataFrame, note: str) -> str:
-    """A table of text cells with `note` under it."""
-    return f"{shown.to_markdown(index=False, disable_numparse=True)}\n\n{note}\n"
-
-
-def html_page(title: str, shown: pd.DataFrame, note: str) -> str:
-    """The same as a page that needs nothing else."""
-    body = shown.to_html(index=False, border=0)
-    style = "body{font:14px sans-serif}td,th{padding:3px 8px;text-align:right}tr:nth-child(even){color:#666}"
-    return f"<!doctype html><meta charset='utf-8'><title>{title}</title><style>{style}</style>{body}<p>{note}</p>"
-
-
 def mean_and_interval(values: pd.Series) -> str:
     """ "52.1 ± 3.4": the mean with half of its 95% t-interval, which one value alone does not have."""
     mean, half = float(values.mean()), t_half_width(values.to_numpy())
     return f"{mean:.1f} ± {half:.1f}" if np.isfinite(half) else f"{mean:.1f}"
+
+
+def hash_labels(frame: pd.DataFrame) -> dict[str, str]:
+    """config_hash -> a short name with everything that varies in the sweep."""
+    first = frame.groupby("config_hash", sort=False)[setting_columns(frame)].first().astype(object)
+    texts = first.map(lambda value: "" if pd.isna(value) else shown(value))
+    return dict(zip(map(str, first.index), settings_label(texts), strict=True))

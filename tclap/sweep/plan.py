@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from tclap.axes import label
 from tclap.config import Configuration, config_hash
 from tclap.sweep.job import Job
 from tclap.sweep.ledger import Ledger, Result
@@ -45,15 +46,6 @@ def make_plan(configurations: Iterable[Configuration], seeds: Sequence[int]) -> 
 def shared_settings(jobs: Iterable[Job]) -> list[Configuration]:
     """One configuration for each base model and set of features that these jobs need."""
     return list({(c.model, c.data): c for c in (job.configuration for job in jobs)}.values())
-
-
-def label(configuration: Configuration) -> str:
-    """A short name for people: stages, α_st α_ct α_so α_co, β, batch size."""
-    c = configuration.coefficients
-    if c is None:
-        return f"A  batch {configuration.batch_size}"
-    alphas = " ".join(f"{a:g}" for a in (c.alpha_st, c.alpha_ct, c.alpha_so, c.alpha_co))
-    return f"{configuration.stages:<2} α {alphas}  β {c.beta:g}  batch {configuration.batch_size}"
 
 
 def describe(plan: Plan, ledger: Ledger) -> str:

@@ -1,0 +1,186 @@
+"""A sweep's scores as a table for people: what stands in each cell, what is bold, what the paper printed beside it.
+
+`render.py` writes a `Grid` as markdown, html or LaTeX.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from tclap.axes import AXES, COEFFICIENTS, shown
+from tclap.report.published import SETTINGS, published
+
+SYMBOL_OF = {axis.column: axis.symbol for axis in AXES} | {"stage": "stage"}
+ALWAYS = ("stage", *COEFFICIENTS[:4])  # what tells the rows of Table IV apart; other settings only if they vary
+LOWER_IS_BETTER = ("order/bias",)
+MARKS = ("†", "‡", "§", "¶", "‖", "#")
+PAPER_BATCH = "256"
+
+
+@dataclass(frozen=True)
+class About:
+    """Where a table's numbers come from; what is not known stays empty."""
+
+    data: str = ""  # "synthetic sound, fold 4"
+    model: str = ""
+    chance: Mapping[str, float] = field(default_factory=dict)  # column -> percent
+    items: Mapping[str, int] = field(default_factory=dict)  # column -> n
+
+    def line(self, seeds: int) -> str:
+        """ "mini on synthetic sound, fold 4; mean of 3 seeds"."""
+        origin = " on ".join(part for part in (self.model, self.data) if part)
+        count = f"mean of {seeds} seeds" if seeds > 1 else "one seed"
+        return f"{origin}; {count}" if origin else count
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Text, and what a page may add to it."""
+
+    text: str
+    marks: str = ""  # of its footnotes
+    best: bool = False
+    title: str = ""  # shown on hovering
+    links: tuple[tuple[str, str], ...] = ()  # (text, URL); one without a text links the cell's own
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row, by what it is."""
+
+    origin: Literal["ours", "paper"]
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table; the first `fixed` columns name the row."""
+
+    headers: tuple[str, ...]
+    lines: tuple[Line, ...]
+    fixed: int = 0
+    chance: tuple[str, ...] = ()  # under each header, such as "33"; empty if none is known
+    title: str = ""
+    note: str = ""
+    footnotes: tuple[tuple[str, str], ...] = ()  # (mark, text)
+
+
+def text_grid(cells: pd.DataFrame, title: str = "", note: str = "", fixed: int = 0) -> Grid:
+    """A grid of a frame whose cells are text already."""
+    lines = [Line("ours", tuple(map(Cell, row))) for row in cells.astype(str).itertuples(index=False, name=None)]
+    return Grid(tuple(map(str, cells.columns)), tuple(lines), fixed, title=title, note=note)
+
+
+def score_grid(
+    frame: pd.DataFrame,
+    columns: Sequence[str],
+    settings: Sequence[str],
+    about: About,
+    links: Mapping[tuple[str, int], str],
+    note: str = "",
+) -> Grid:
+    """A line for each configuration of a long frame, and under it the paper's, if Table IV has its setting.
+
+    settings: the frame's columns that are settings. Of these, `ALWAYS` and those that vary have a column, and the title
+    names the rest. links: (config_hash, seed) -> URL of the run. The best of each column is marked, equals alike.
+    """
+    groups = frame.groupby("config_hash", sort=False)
+    first = groups[[*settings]].first()
+    varied = [name for name in settings if name in ALWAYS or first[name].nunique(dropna=False) > 1]
+    texts = {name: [("" if pd.isna(v) else shown(v)) for v in first[name].astype(object)] for name in settings}
+    means, halves = means_and_halves(frame, columns)
+    bold = best_of_column(means)
+    seeds = groups["seed"].apply(list).to_dict()
+    singles = {str(name): rows.to_numpy().T for name, rows in groups[[*columns]]}  # [columns, seeds]
+    printed = _Printed(columns)
+    lines = []
+    for n, name in enumerate(map(str, first.index)):
+        runs = [(seed, links.get((name, seed), "")) for seed in seeds[name]]
+        who = Cell(f"ours ({len(runs)})", title=name, links=tuple((str(s), url) for s, url in runs if url))
+        of_columns = zip(means.to_numpy()[n], halves.to_numpy()[n], bold[n], singles[name], strict=True)
+        cells = [_score_cell(mean, half, best, values, name, runs) for mean, half, best, values in of_columns]
+        lines.append(Line("ours", (*(Cell(texts[key][n]) for key in varied), who, *cells)))
+        setting = tuple(first.iloc[n].get("stage" if key == "stages" else key) for key in SETTINGS)
+        lines += printed.line(setting, {key: texts[key][n] for key in varied})
+    same = [f"{SYMBOL_OF[name]} {texts[name][0]}" for name in settings if name not in varied and texts[name][0]]
+    parts = [about.line(int(frame["seed"].nunique())), f"all rows: {', '.join(same)}" if same else ""]
+    return Grid(
+        (*(SYMBOL_OF[name] for name in varied), "who (seeds)", *columns),
+        tuple(lines),
+        fixed=len(varied) + 1,
+        chance=_chance_of(about, columns, len(varied) + 1),
+        title="; ".join(part for part in parts if part),
+        note=note,
+        footnotes=tuple((mark, text) for text, mark in printed.marks.items()),
+    )
+
+
+def means_and_halves(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Mean over seeds and half of its 95% t-interval (NaN for one seed), a row for each config_hash in the order given.
+
+    A configuration with a score missing in one seed has no mean: it would be that of other seeds.
+    """
+    values = frame.set_index("config_hash")[[*columns]]
+    groups = values.groupby(level=0, sort=False)
+    count = groups.size().to_numpy()[:, None]
+    incomplete = (groups.count() < count).to_numpy()
+    means = groups.mean().mask(incomplete)
+    factor = np.where(count > 1, stats.t.ppf(0.975, np.maximum(count - 1, 1)) / np.sqrt(count), np.nan)
+    return means, groups.std().mask(incomplete) * factor
+
+
+def best_of_column(means: pd.DataFrame) -> np.ndarray:
+    """[configurations, columns] bool: the best mean as shown, and its equals; none if all are equal."""
+    rounded = means.round(1)
+    signs = np.where(np.isin(means.columns, LOWER_IS_BETTER), -1, 1)
+    best: np.ndarray = (rounded * signs == (rounded * signs).max()).to_numpy()
+    best[:, (rounded.nunique() < 2).to_numpy()] = False
+    return best
+
+
+def _score_cell(
+    mean: float, half: float, best: bool, values: np.ndarray, name: str, runs: Sequence[tuple[int, str]]
+) -> Cell:
+    text = "n/a" if np.isnan(mean) else f"{mean:.1f}" if np.isnan(half) else f"{mean:.1f} ± {half:.1f}"
+    seeds = ", ".join(f"seed {seed}: {value:.2f}" for (seed, _), value in zip(runs, values, strict=True))
+    return Cell(text, best=best, title=f"{name} {seeds}", links=(("", runs[0][1]),) if runs[0][1] else ())
+
+
+def _chance_of(about: About, columns: Sequence[str], fixed: int) -> tuple[str, ...]:
+    known = [f"{about.chance[name]:.3g}" if name in about.chance else "" for name in columns]
+    return ("chance", *[""] * (fixed - 1), *known) if any(known) else ()
+
+
+class _Printed:
+    """The rows of Table IV, each shown once, under the first of ours with its setting."""
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        table = published().query("table == 'IV'")
+        self._rows = {setting: rows.set_index("metric") for setting, rows in table.groupby(SETTINGS)}
+        self._columns = columns
+        self.marks: dict[str, str] = {}  # footnote -> mark, in the order of use
+
+    def line(self, setting: tuple[object, ...], texts: Mapping[str, str]) -> list[Line]:
+        rows = self._rows.pop(setting, None)
+        if rows is None or not set(self._columns) & set(rows.index):
+            return []
+        own = {**dict.fromkeys(texts, ""), **{key: texts[key] for key in (*ALWAYS, "beta") if key in texts}}
+        own |= {"batch_size": PAPER_BATCH} if "batch_size" in own else {}
+        cells = [self._cell(rows, column) for column in self._columns]
+        return [Line("paper", (*map(Cell, own.values()), Cell("paper"), *cells))]
+
+    def _cell(self, rows: pd.DataFrame, column: str) -> Cell:
+        if column not in rows.index:
+            return Cell("")
+        row = rows.loc[column]
+        notes: list[str] = [] if pd.isna(row["note"]) else str(row["note"]).split("; ")
+        for text in notes:
+            n = len(self.marks)
+            self.marks.setdefault(text, MARKS[n % len(MARKS)] * (1 + n // len(MARKS)))
+        return Cell(f"{row['value']:.2f}", marks="".join(self.marks[text] for text in notes))

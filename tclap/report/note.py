@@ -1,0 +1,47 @@
+"""The note on top of a sweep's page in MLflow, as markdown: how far it is, the leaderboard so far, how to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from tclap.report.grid import SYMBOL_OF, text_grid
+from tclap.report.leaderboard import Guard, rank, ranking_cells
+from tclap.report.render import markdown
+from tclap.report.tables import setting_columns
+
+MOST_ROWS = 20
+
+
+def sweep_note(
+    name: str,
+    status: str,
+    frame: pd.DataFrame,
+    objectives: Sequence[str],
+    run_id: str,
+    plan: str = "",
+    command: str = "",
+    guards: Sequence[Guard] = (),
+    picture: str = "",
+) -> str:
+    """A sweep's note. status: such as "5 of 8 configurations done, 12 min left"; frame: what is done, it may be empty.
+
+    plan: the plan as text, with one line for each job; picture: the name of an artifact of the run `run_id`. Settings
+    that do not vary are left out. Raises InputError for an unknown objective or guard.
+    """
+    parts = [f"## {name}", status]
+    if len(frame):
+        ranked = rank(frame, objectives[0], guards, objectives)
+        cells = ranking_cells(ranked)
+        same = [c for c in setting_columns(ranked) if ranked[c].nunique(dropna=False) < 2 and c != "stage"]
+        more = f"\nand {len(cells) - MOST_ROWS} more\n" if len(cells) > MOST_ROWS else ""
+        shown = cells.drop(columns=same).head(MOST_ROWS).rename(columns=SYMBOL_OF)
+        parts.append("### Leaderboard so far\n\n" + markdown([text_grid(shown)]) + more)
+    if picture:
+        parts.append(f"![{picture}](get-artifact?path={picture}&run_id={run_id})")
+    if command:
+        parts.append(f"To go on:\n\n```\n{command}\n```")
+    if plan:
+        parts.append(f"### Plan\n\n```\n{plan}\n```")
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,47 @@
+"use strict";
+// Later columns of a row's name stick beside the earlier ones: their offset is the width of those before.
+function fixColumns(table) {
+  for (const row of table.rows) {
+    let left = 0;
+    for (const cell of row.cells) {
+      if (!cell.classList.contains("fixed")) break;
+      cell.style.left = `${left}px`;
+      left += cell.getBoundingClientRect().width;
+    }
+  }
+}
+// A cell's number ("72.0 ± 6.6" is 72), or its text; the paper's rows go wherever the row above them goes.
+function keyOf(row, column) {
+  const text = row.cells[column].textContent.trim();
+  const number = parseFloat(text);
+  return Number.isNaN(number) ? text : number;
+}
+function sortBy(table, column, descending) {
+  const groups = [];
+  for (const row of table.tBodies[0].rows) {
+    if (row.classList.contains("paper") && groups.length) groups[groups.length - 1].push(row);
+    else groups.push([row]);
+  }
+  const sign = descending ? -1 : 1;
+  groups.sort(([a], [b]) => {
+    const [x, y] = [keyOf(a, column), keyOf(b, column)];
+    if (typeof x !== typeof y) return typeof x === "number" ? -1 : 1;
+    return typeof x === "number" ? sign * (x - y) : sign * x.localeCompare(y);
+  });
+  table.tBodies[0].append(...groups.flat());
+}
+for (const table of document.querySelectorAll("table.scores")) {
+  fixColumns(table);
+  if (!table.classList.contains("sortable")) continue;
+  [...table.tHead.rows[0].cells].forEach((header, column) => {
+    header.tabIndex = 0;
+    const sort = () => {
+      const descending = header.getAttribute("aria-sort") !== "descending";
+      for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+      header.setAttribute("aria-sort", descending ? "descending" : "ascending");
+      sortBy(table, column, descending);
+    };
+    header.addEventListener("click", sort);
+    header.addEventListener("keydown", (event) => { if (event.key === "Enter") sort(); });
+  });
+}

@@ -1,0 +1,122 @@
+"""`report.html`: a sweep on one page that needs no server and no network."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tclap.places import write_atomically
+from tclap.report.curves import curves_figure
+from tclap.report.figures import change_figure, pairs_figure
+from tclap.report.grid import SYMBOL_OF, About, text_grid
+from tclap.report.leaderboard import INTERVAL, NOTE, Guard, rank, ranking_cells
+from tclap.report.mistakes import Mistake, mistakes_html
+from tclap.report.plotly_page import plot, sections, with_plotly
+from tclap.report.render import html_table
+from tclap.report.study_plots import study_plots
+from tclap.report.tables import grids_of, hash_labels, setting_columns
+
+CURVES = ("zste/3A_order", "zste/order", "zste/temporal", "zste/1", "train/loss")  # those that a history has are drawn
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a report shows; what is not known is left out."""
+
+    name: str
+    frame: pd.DataFrame  # long, see `tables.long_frame`; it may be empty while nothing is done
+    objectives: tuple[str, ...]
+    about: About = field(default_factory=About)
+    status: str = ""  # "done" or "5 of 8 configurations done, 12 min left"
+    command: str = ""  # that goes on
+    warning: str = ""
+    guards: tuple[Guard, ...] = ()
+    links: Mapping[tuple[str, int], str] = field(default_factory=dict)  # (config_hash, seed) -> URL of the run
+    history: pd.DataFrame | None = None  # see `curves.history_frame`
+    by_pair: Mapping[str, pd.DataFrame] = field(default_factory=dict)  # title -> percent right, first × second class
+    mistakes: Sequence[Mistake] = ()
+    mistakes_of: str = ""  # whose they are
+    licence: str = ""  # of the sounds among `mistakes`
+
+
+def write_page(page: Page, path: Path) -> Path:
+    """Write the report; returns `path`. Raises InputError for an unknown objective or guard."""
+    write_atomically(path, page_html(page))
+    return path
+
+
+def page_html(page: Page) -> str:
+    """The whole report as one html text."""
+    parts = [("leaderboard", "Leaderboard", ""), *_parts(page)] if len(page.frame) else []
+    if parts:
+        parts[0] = ("leaderboard", "Leaderboard", _leaderboard(page))
+    links = "".join(f"<a href='#{key}'>{heading}</a>" for key, heading, _ in parts)
+    body = "".join(f"<section><h2 id={key}>{heading}</h2>{content}</section>" for key, heading, content in parts)
+    return with_plotly(f"{page.name}: report", f"{_head(page)}<nav>{links}</nav>{body}")
+
+
+def _head(page: Page) -> str:
+    frame = page.frame
+    facts = [("status", page.status or "done"), ("model", page.about.model), ("data", page.about.data)]
+    if len(frame):
+        facts.append(("configurations", str(frame["config_hash"].nunique())))
+        facts.append(("seeds", ", ".join(str(seed) for seed in sorted(frame["seed"].unique()))))
+    cards = "".join(f"<div><span>{name}</span><b>{html.escape(value)}</b></div>" for name, value in facts if value)
+    best = f"<p>Best: <strong>{html.escape(_best(page))}</strong></p>" if len(frame) else ""
+    warning = f"<p class=warning>{html.escape(page.warning.replace('*', ''))}</p>" if page.warning else ""
+    going_on = f"<p class=note>To go on: <code>{html.escape(page.command)}</code></p>" if page.command else ""
+    nothing = "" if len(frame) else "<p class=lead>Nothing is done yet; this page is written again as jobs end.</p>"
+    return f"<h1>{html.escape(page.name)}</h1>{warning}<div class=facts>{cards}</div>{best}{going_on}{nothing}"
+
+
+def _best(page: Page) -> str:
+    ranked = rank(page.frame, page.objectives[0], page.guards, page.objectives)
+    first = ranked.iloc[0]
+    if first["excluded"]:
+        return f"none: {first['excluded']}"
+    mean, half = first[page.objectives[0]], first[page.objectives[0] + INTERVAL]
+    interval = "" if np.isnan(half) else f" ± {half:.1f}"
+    return f"{hash_labels(page.frame)[first['config_hash']]}, {page.objectives[0]} {mean:.1f}{interval}"
+
+
+def _leaderboard(page: Page) -> str:
+    ranked = rank(page.frame, page.objectives[0], page.guards, page.objectives)
+    note = NOTE.format(objectives=" and ".join(page.objectives))
+    cells = ranking_cells(ranked).rename(columns=SYMBOL_OF)
+    return html_table(text_grid(cells, note=note, fixed=1 + len(setting_columns(ranked))))
+
+
+def _parts(page: Page) -> list[tuple[str, str, str]]:
+    """(id, heading, content) of every part but the leaderboard, in order."""
+    labels = hash_labels(page.frame)
+    tables = "".join(html_table(grid) for grid in grids_of(page.frame, page.about, page.links, page.warning))
+    parts = [("table", "Beside the paper", tables)]
+    history = page.history
+    if history is not None and len(history):
+        drawn = [
+            curves_figure(history, name, labels, page.about.chance.get(name.removeprefix("zste/")))
+            for name in CURVES
+            if name in history
+        ]
+        note = "<p class=note>Mean over seeds; the band is its 95% t-interval, which one seed alone does not have.</p>"
+        parts.append(("curves", "Curves", "".join(map(plot, drawn)) + note))
+    studied = study_plots(page.frame, page.objectives)
+    parts.append(("settings", "Which settings matter", sections(studied.figures, studied.notes)))
+    change = change_figure(page.frame, labels)
+    if change is not None:
+        parts.append(("change", "Accuracy over the change point", plot(change)))
+    if page.by_pair:
+        heat = "".join(plot(pairs_figure(table, title)) for title, table in page.by_pair.items())
+        parts.append(("pairs", "Order by pairs of classes", heat))
+    if page.mistakes:
+        lead = (
+            f"<p class=lead>What {html.escape(page.mistakes_of or 'the best configuration')} gets most wrong, one for "
+        )
+        lead += "each pair of classes: the caption that fits, the one that it chose, and their cosines.</p>"
+        parts.append(("mistakes", "Hear the mistakes", lead + mistakes_html(page.mistakes, page.licence)))
+    return parts

@@ -1,0 +1,169 @@
+"""What MLflow shows at first sight: a sweep's leaderboard behind a link, its note, and what its runs say of themselves.
+
+Everything here may be called again (by a retry, by a resumed sweep) and changes nothing then.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    LoggedModelOutput,
+    LoggedModelStatus,
+    Metric,
+    RunTag,
+)
+
+from tclap.axes import Axis
+from tclap.config import canonical_hash
+from tclap.evaluation.statistics import Score
+
+KIND_TAG, TRAINING = "mlflow.experimentKind", "custom_model_development"
+NOTE_TAG = "mlflow.note.content"
+MOST_NOTE = 8000  # characters that MLflow takes in a tag
+SCORES_FILE = "scores.json"
+CUT = "\n\n… (longer than MLflow shows; the whole table is among the artifacts)\n"
+
+
+def set_up_experiment(
+    client: MlflowClient, experiment_id: str, name: str, objective: str, columns: Sequence[str]
+) -> str:
+    """Make a view of the sweep's trials, sorted by `objective`, best first; returns the end of its link.
+
+    columns: what it shows, in order: metrics (such as "zste/1") and parameters ("coefficients.alpha_st"; see
+    `leaderboard_columns`). The link is the returned text behind the address of MLflow's page and a "/". It stays the
+    same for the same name, and a later call replaces what it shows.
+    """
+    key = canonical_hash(["leaderboard", name])
+    shown = [f"attributes.`{field}`" for field in ("Created", "Duration")]
+    shown += [f"{'metrics' if '/' in column else 'params'}.`{column}`" for column in columns]
+    state = {
+        "searchFilter": f"tags.sweep = '{name}' and tags.kind = 'trial'",
+        "orderByKey": f"metrics.`{objective}`",
+        "orderByAsc": False,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": shown,
+        "runsHiddenMode": "FIRST_20_RUNS",
+        "compareRunCharts": None,
+        "viewMaximized": False,
+        "runListHidden": False,
+    }
+    # Without a kind, MLflow opens the page for generative models, which is empty.
+    client.set_experiment_tag(experiment_id, KIND_TAG, TRAINING)
+    client.set_experiment_tag(experiment_id, f"mlflow.sharedViewState.{key}", json.dumps(state))
+    return f"#/experiments/{experiment_id}/runs?viewStateShareKey={key}&workflowType=machine_learning"
+
+
+def leaderboard_columns(objectives: Sequence[str], axes: Sequence[Axis]) -> list[str]:
+    """Columns for `set_up_experiment`: the objectives, then the parameters of `axes` (of both stages: stage B's)."""
+    return [*objectives, *(axis.paths[-1] for axis in axes), "seed"]
+
+
+def write_note(client: MlflowClient, run_id: str, markdown: str) -> None:
+    """Put `markdown` on top of a run's page, cut at a line if it is longer than MLflow takes."""
+    if len(markdown) > MOST_NOTE:
+        markdown = markdown[: MOST_NOTE - len(CUT)].rpartition("\n")[0] + CUT
+    client.set_tag(run_id, NOTE_TAG, markdown)
+
+
+def describe_run(
+    client: MlflowClient,
+    run_id: str,
+    dataset: str,
+    dataset_digest: str,
+    source: str,
+    note: str = "",
+) -> None:
+    """Say on a run which dataset it used, what started it (a script's path), and who."""
+    # MLflow keeps 36 characters of a digest, and takes the same dataset once.
+    entry = Dataset(name=Path(dataset).name, digest=dataset_digest[:36], source_type="local", source=dataset)
+    context = [InputTag(key="mlflow.data.context", value="training and evaluation")]
+    client.log_inputs(run_id, [DatasetInput(entry, context)])
+    tags = {"mlflow.source.name": source, "mlflow.source.type": "LOCAL", "mlflow.user": _user()}
+    tags |= {NOTE_TAG: note} if note else {}
+    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # an id without an entry in the container's user table
+        return "unknown"
+
+
+def log_checkpoint_model(
+    client: MlflowClient,
+    run_id: str,
+    metrics: Mapping[str, float],
+    step: int,
+    timestamp_ms: int,
+    parameters: Mapping[str, str] | None = None,
+) -> str:
+    """Log `metrics` of a run at `step` as those of its checkpoint, a LoggedModel; returns the model's id.
+
+    The checkpoint stays the run's artifact, which the model names in its tag `checkpoint`: it is not stored twice. A
+    run has one such model for each step.
+    """
+    experiment_id = client.get_run(run_id).info.experiment_id
+    name = f"checkpoint-step-{step}"
+    found = client.search_logged_models([experiment_id], f"source_run_id = '{run_id}' AND name = '{name}'")
+    if found:
+        model_id: str = found[0].model_id
+    else:
+        tags = {"checkpoint": f"runs:/{run_id}/checkpoint", "step": str(step)}
+        model = client.create_logged_model(
+            experiment_id, name=name, source_run_id=run_id, tags=tags, params=dict(parameters or {})
+        )
+        model_id = model.model_id
+        client.log_outputs(run_id, [LoggedModelOutput(model_id, step)])
+    entries = [Metric(key, value, timestamp_ms, step, model_id=model_id) for key, value in metrics.items()]
+    client.log_batch(run_id, metrics=entries)
+    client.finalize_logged_model(model_id, LoggedModelStatus.READY)
+    return model_id
+
+
+def log_winner(
+    client: MlflowClient, parent_run_id: str, run_name: str, metrics: Mapping[str, float], step: int
+) -> None:
+    """Give a sweep's parent run the scores of its best configuration so far (means over seeds), and its name.
+
+    step: how many configurations are done, so that the parent's metrics show how the best one grew.
+    """
+    now_ms = int(time.time() * 1000)
+    client.log_batch(
+        parent_run_id,
+        metrics=[Metric(key, value, now_ms, step) for key, value in metrics.items()],
+        tags=[RunTag("best", run_name)],
+    )
+
+
+def log_score_facts(client: MlflowClient, run_id: str, scores: Mapping[str, Score]) -> None:
+    """Value, interval, n and chance of every score as one artifact, `scores.json`."""
+    client.log_dict(run_id, {name: asdict(score) for name, score in scores.items()}, SCORES_FILE)
+
+
+def read_score_facts(client: MlflowClient, run_id: str) -> dict[str, Score]:
+    """What `log_score_facts` wrote; empty for a run that has none."""
+    if not any(file.path == SCORES_FILE for file in client.list_artifacts(run_id)):
+        return {}
+    with tempfile.TemporaryDirectory() as scratch:
+        text = Path(client.download_artifacts(run_id, SCORES_FILE, scratch)).read_text()
+    return {name: Score(**score) for name, score in json.loads(text).items()}
+
+
+def run_link(page: str, experiment_id: str, run_id: str) -> str:
+    """Address of a run on MLflow's page."""
+    return f"{page.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
