@@ -24,7 +24,7 @@ from tclap.report.leaderboard import (
     winner,
     write_leaderboard,
 )
-from tclap.report.tables import mean_and_interval, setting_columns, untrained_warning, write_tables
+from tclap.report.tables import mean_and_interval, setting_columns, settings_label, untrained_warning, write_tables
 from tclap.sweep.plan import label
 
 # What needs MLflow or Optuna is imported where it is used: it takes seconds, and other commands should not wait.
@@ -132,13 +132,8 @@ class Report(SweepFlags):
 def _print_table(title: str, cells: pd.DataFrame) -> None:
     """Print the first rows of text cells; the settings share one column, so that a line fits a terminal."""
     cells = cells.drop(columns="config_hash")
-    settings = cells[setting_columns(cells)]
-    alphas = settings[["alpha_st", "alpha_ct", "alpha_so", "alpha_co"]].agg(" ".join, axis=1)
-    named = settings["stage"].str.ljust(2) + " α " + alphas + "  β " + settings["beta"]
-    named += "  batch " + settings["batch_size"]
-    if "lr" in settings:
-        named += "  lr " + settings["lr"]
-    cells = cells.drop(columns=settings.columns)
+    named = settings_label(cells)
+    cells = cells.drop(columns=setting_columns(cells))
     cells.insert(cells.columns.get_loc("seeds"), "configuration", named)  # type: ignore[arg-type]
     table = Table(*cells.columns, title=title, title_justify="left")
     for row in cells.head(SHOWN_ROWS).itertuples(index=False):

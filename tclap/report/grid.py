@@ -117,7 +117,7 @@ def score_grid(
         chance=_chance_of(about, columns, len(varied) + 1),
         title="; ".join(part for part in parts if part),
         note=note,
-        footnotes=tuple((mark, text) for text, mark in printed.marks.items()),
+        footnotes=printed.footnotes(),
     )
 
 
@@ -157,6 +157,10 @@ def _chance_of(about: About, columns: Sequence[str], fixed: int) -> tuple[str, .
     return ("chance", *[""] * (fixed - 1), *known) if any(known) else ()
 
 
+def _mark(n: int) -> str:
+    return MARKS[n % len(MARKS)] * (1 + n // len(MARKS))
+
+
 class _Printed:
     """The rows of Table IV, each shown once, under the first of ours with its setting."""
 
@@ -164,7 +168,21 @@ class _Printed:
         table = published().query("table == 'IV'")
         self._rows = {setting: rows.set_index("metric") for setting, rows in table.groupby(SETTINGS)}
         self._columns = columns
-        self.marks: dict[str, str] = {}  # footnote -> mark, in the order of use
+        # The note that most numbers have comes first, so that it has the dagger whichever rows are shown.
+        notes = (
+            table["note"]
+            .dropna()
+            .str.split("; ")
+            .explode()
+            .value_counts(sort=False)
+            .sort_values(ascending=False, kind="stable")
+        )
+        self._marks = {str(text): _mark(n) for n, text in enumerate(notes.index)}
+        self._used: set[str] = set()
+
+    def footnotes(self) -> tuple[tuple[str, str], ...]:
+        """(mark, text) of what the lines so far refer to."""
+        return tuple((mark, text) for text, mark in self._marks.items() if text in self._used)
 
     def line(self, setting: tuple[object, ...], texts: Mapping[str, str]) -> list[Line]:
         rows = self._rows.pop(setting, None)
@@ -180,7 +198,5 @@ class _Printed:
             return Cell("")
         row = rows.loc[column]
         notes: list[str] = [] if pd.isna(row["note"]) else str(row["note"]).split("; ")
-        for text in notes:
-            n = len(self.marks)
-            self.marks.setdefault(text, MARKS[n % len(MARKS)] * (1 + n // len(MARKS)))
-        return Cell(f"{row['value']:.2f}", marks="".join(self.marks[text] for text in notes))
+        self._used.update(notes)
+        return Cell(f"{row['value']:.2f}", marks="".join(self._marks[text] for text in notes))

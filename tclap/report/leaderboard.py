@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,6 +106,21 @@ def winner(ranked: pd.DataFrame) -> pd.Series:
     if first["excluded"]:
         raise InputError(f"no configuration can win; for the first of the ranking, {first['excluded']}")
     return first
+
+
+def best_line(ranked: pd.DataFrame, metric: str, labels: Mapping[str, str]) -> str:
+    """ "AB α 1 0 1 0  β 1  batch 40, zste/temporal 80.4 ± 3.0": the winner of a ranking, or why there is none.
+
+    labels: config_hash -> name. A tie is said, and so is a single seed.
+    """
+    first = ranked.iloc[0]
+    if first["excluded"]:
+        return f"none can win; for the first of the ranking, {first['excluded']}"
+    half = first[metric + INTERVAL]
+    spread = ", one seed" if np.isnan(half) else f" ± {half:.1f}"
+    ties = int(((ranked[metric] == first[metric]) & (ranked["excluded"] == "")).sum()) - 1
+    tie = f", tied with {ties} other{'s' * (ties > 1)}" if ties else ""
+    return f"{labels[first['config_hash']]}, {metric} {first[metric]:.1f}{spread}{tie}"
 
 
 def pareto_front(values: np.ndarray) -> np.ndarray:

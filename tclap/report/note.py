@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from tclap.report.grid import SYMBOL_OF, text_grid
-from tclap.report.leaderboard import Guard, rank, ranking_cells
+from tclap.report.leaderboard import Guard, best_line, rank, ranking_cells
 from tclap.report.render import markdown
-from tclap.report.tables import setting_columns
+from tclap.report.tables import hash_labels, setting_columns
 
 MOST_ROWS = 20
 
@@ -30,14 +30,15 @@ def sweep_note(
     plan: the plan as text, with one line for each job; picture: the name of an artifact of the run `run_id`. Settings
     that do not vary are left out. Raises InputError for an unknown objective or guard.
     """
-    parts = [f"## {name}", status]
+    parts = [f"**{name}**: {status}"]
     if len(frame):
         ranked = rank(frame, objectives[0], guards, objectives)
         cells = ranking_cells(ranked)
         same = [c for c in setting_columns(ranked) if ranked[c].nunique(dropna=False) < 2 and c != "stage"]
+        parts.append(f"Best so far: {best_line(ranked, objectives[0], hash_labels(frame))}")
         more = f"\nand {len(cells) - MOST_ROWS} more\n" if len(cells) > MOST_ROWS else ""
         shown = cells.drop(columns=same).head(MOST_ROWS).rename(columns=SYMBOL_OF)
-        parts.append("### Leaderboard so far\n\n" + markdown([text_grid(shown)]) + more)
+        parts.append(markdown([text_grid(shown)]) + more)
     if picture:
         parts.append(f"![{picture}](get-artifact?path={picture}&run_id={run_id})")
     if command:

@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from tclap.places import write_atomically
 from tclap.report.curves import curves_figure
 from tclap.report.figures import change_figure, pairs_figure
 from tclap.report.grid import SYMBOL_OF, About, text_grid
-from tclap.report.leaderboard import INTERVAL, NOTE, Guard, rank, ranking_cells
+from tclap.report.leaderboard import NOTE, Guard, best_line, rank, ranking_cells
 from tclap.report.mistakes import Mistake, mistakes_html
 from tclap.report.plotly_page import plot, sections, with_plotly
 from tclap.report.render import html_table
@@ -76,12 +75,7 @@ def _head(page: Page) -> str:
 
 def _best(page: Page) -> str:
     ranked = rank(page.frame, page.objectives[0], page.guards, page.objectives)
-    first = ranked.iloc[0]
-    if first["excluded"]:
-        return f"none: {first['excluded']}"
-    mean, half = first[page.objectives[0]], first[page.objectives[0] + INTERVAL]
-    interval = "" if np.isnan(half) else f" ± {half:.1f}"
-    return f"{hash_labels(page.frame)[first['config_hash']]}, {page.objectives[0]} {mean:.1f}{interval}"
+    return best_line(ranked, page.objectives[0], hash_labels(page.frame))
 
 
 def _leaderboard(page: Page) -> str:

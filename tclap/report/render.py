@@ -46,11 +46,11 @@ def html_table(grid: Grid, sortable: bool = True) -> str:
     head = "".join(_html_header(grid, n) for n in range(len(grid.headers)))
     body = "\n".join(_html_line(line, grid.fixed) for line in grid.lines)
     kind = "scores sortable" if sortable else "scores"
-    caption = f"<caption>{html.escape(grid.title)}</caption>" if grid.title else ""
+    title = f"<p class=title>{html.escape(grid.title)}</p>" if grid.title else ""
     notes = "".join(f"<p class=note><sup>{mark}</sup> {html.escape(text)}.</p>" for mark, text in grid.footnotes)
     note = f"<p class=note>{_inline(grid.note)}</p>" if grid.note else ""
-    table = f"<table class='{kind}'>{caption}<thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
-    return f"<div class=scroll tabindex=0>{table}</div>{note}{notes}"
+    table = f"<table class='{kind}'><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
+    return f"{title}<div class=scroll tabindex=0>{table}</div>{note}{notes}"
 
 
 def _html_header(grid: Grid, n: int) -> str:

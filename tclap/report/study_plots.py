@@ -141,7 +141,9 @@ def _study(settings: pd.DataFrame, means: pd.DataFrame) -> optuna.study.Study:
             distributions=distributions,
             values=list(values),
         )
-        for params, values in zip(settings.to_dict("records"), means.to_numpy().tolist(), strict=True)
+        for params, values in zip(
+            (settings.loc[name].to_dict() for name in settings.index), means.to_numpy().tolist(), strict=True
+        )
     )
     return study
 

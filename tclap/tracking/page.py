@@ -45,8 +45,10 @@ def set_up_experiment(
     same for the same name, and a later call replaces what it shows.
     """
     key = canonical_hash(["leaderboard", name])
-    shown = [f"attributes.`{field}`" for field in ("Created", "Duration")]
-    shown += [f"{'metrics' if '/' in column else 'params'}.`{column}`" for column in columns]
+    shown = [f"{'metrics' if '/' in column else 'params'}.`{column}`" for column in columns]
+    # By their ids in MLflow's table: the box to tick, the name wide enough for a label with its seed, and the age.
+    widths = {"1": 50, "attributes.`Run Name`": 330, "runDateAndNestInfo": 130}
+    widths |= {column: max(110, 50 + 6 * len(column.partition(".")[2])) for column in shown}
     state = {
         "searchFilter": f"tags.sweep = '{name}' and tags.kind = 'trial'",
         "orderByKey": f"metrics.`{objective}`",
@@ -55,7 +57,9 @@ def set_up_experiment(
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": shown,
+        "selectedColumns": ["attributes.`Created`", *shown],
+        "columnOrder": list(widths),
+        "columnWidths": widths,
         "runsHiddenMode": "FIRST_20_RUNS",
         "compareRunCharts": None,
         "viewMaximized": False,
@@ -166,4 +170,4 @@ def read_score_facts(client: MlflowClient, run_id: str) -> dict[str, Score]:
 
 def run_link(page: str, experiment_id: str, run_id: str) -> str:
     """Address of a run on MLflow's page."""
-    return f"{page.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+    return f"{page.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"

@@ -1,3 +1,4 @@
+import itertools
 import logging
 from pathlib import Path
 
@@ -5,36 +6,32 @@ import optuna
 import pytest
 
 from tclap.errors import InputError
-from tclap.report.study_plots import write_study_plots
+from tclap.report.study_plots import FEWEST_FOR_IMPORTANCES, study_plots, write_study_plots
 from tests.report.conftest import Frame
 
-ALL = ["pareto_front.html", "param_importances.html", "parallel_coordinate.html", "optimization_history.html"]
+ALL = ["pareto_front", "param_importances", "parallel_coordinate", "optimization_history"]
 BOTH = ["zste/temporal", "zste/1"]
 
 
-def grid() -> dict[tuple[float, float, float], list[float]]:
-    """α_st decides everything."""
-    return {(st, ct, lr): [50 + 40 * st, 52 + 40 * st] for st in (0, 1) for ct in (0, 1) for lr in (1e-3, 1e-4)}
+def grid(rates: int = 5) -> dict[tuple[float, float, float], list[float]]:
+    """α_st decides everything; 4 configurations for each rate."""
+    lrs = [1e-4 * 2**n for n in range(rates)]
+    return {(st, ct, lr): [50 + 40 * st, 52 + 40 * st] for st, ct, lr in itertools.product((0, 1), (0, 1), lrs)}
 
 
-def test_pages_hold_the_names_of_settings_and_objectives_and_need_no_network(frame_of: Frame, tmp_path: Path) -> None:
-    paths = write_study_plots(frame_of(grid()), BOTH, tmp_path)
-    assert [p.name for p in paths] == ALL
-    pages = {p.stem: p.read_text() for p in paths}
-    for page in pages.values():
-        assert "zste/temporal" in page.replace("\\u002f", "/")
-        assert "zste/1" in page.replace("\\u002f", "/")
-        assert "cdn.plot.ly" not in page.split("plotly.js")[0]
-        assert page.count("Plotly.newPlot") >= 1
-    for setting in ("alpha_st", "alpha_ct", "lr"):
-        assert setting in pages["param_importances"]
-        assert setting in pages["parallel_coordinate"]
-        assert setting in pages["pareto_front"]  # on hovering
+def test_one_page_holds_every_plot_and_plotlys_script_once(frame_of: Frame, tmp_path: Path) -> None:
+    (path,) = write_study_plots(frame_of(grid()), BOTH, tmp_path)
+    assert path.name == "study.html"
+    page = path.read_text()
+    assert page.count("<script>/**\n* plotly.js v") == 1
+    assert page.count("Plotly.newPlot(") >= 7
+    assert "cdn.plot.ly/plotly" not in page
+    assert path.stat().st_size < 7e6
+    for heading in ALL:
+        assert f"id={heading}" in page
 
 
-def test_the_setting_that_decides_is_the_most_important(
-    frame_of: Frame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_setting_that_decides_is_the_most_important(frame_of: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     plot = optuna.visualization.plot_param_importances
 
@@ -43,15 +40,37 @@ def test_the_setting_that_decides_is_the_most_important(
         return plot(study, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(optuna.visualization, "plot_param_importances", spy)
-    write_study_plots(frame_of(grid()), BOTH, tmp_path)
+    study_plots(frame_of(grid()), BOTH)
     temporal, _ = found
     assert set(temporal) == {"alpha_st", "alpha_ct", "lr"}  # what does not vary has no importance
     assert next(iter(temporal)) == "alpha_st"
     assert temporal["alpha_st"] > 0.8
 
 
+def test_importances_need_twenty_configurations(frame_of: Frame) -> None:
+    few = study_plots(frame_of(grid(4)), BOTH)
+    assert list(few.figures) == [name for name in ALL if name != "param_importances"]
+    assert any(f"need {FEWEST_FOR_IMPORTANCES}" in note and "there are 16" in note for note in few.notes)
+    assert list(study_plots(frame_of(grid(5)), BOTH).figures) == ALL
+
+
+def test_settings_that_move_together_are_a_caution(frame_of: Frame) -> None:
+    together = study_plots(frame_of({(0, 0, 1e-3): [50.0], (1, 1, 1e-3): [60.0]}), BOTH)
+    assert any(note.startswith("α_st and α_ct move together") for note in together.notes)
+    apart = study_plots(frame_of(grid()), BOTH)
+    assert not any("move together" in note for note in apart.notes)
+
+
+def test_equal_points_are_one_that_says_how_many(frame_of: Frame) -> None:
+    (figure,) = study_plots(frame_of(grid()), BOTH).figures["pareto_front"]
+    texts = [text for trace in figure.data for text in trace.text]
+    assert texts == ["×10", "×10"]
+    sizes = [size for trace in figure.data for size in trace.marker.size]
+    assert min(sizes) > 9
+
+
 def test_one_trial_for_each_configuration_in_the_order_of_the_frame(
-    frame_of: Frame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    frame_of: Frame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     studies = []
     plot = optuna.visualization.plot_optimization_history
@@ -60,7 +79,7 @@ def test_one_trial_for_each_configuration_in_the_order_of_the_frame(
         "plot_optimization_history",
         lambda study, **names: studies.append(study) or plot(study, **names),
     )
-    write_study_plots(frame_of({(1, 0, 1e-3): [60.0, 62.0], (0.5, 0, 1e-3): [50.0, 51.0]}), BOTH, tmp_path)
+    study_plots(frame_of({(1, 0, 1e-3): [60.0, 62.0], (0.5, 0, 1e-3): [50.0, 51.0]}), BOTH)
     temporal, retained = studies
     assert [t.value for t in temporal.trials] == [61.0, 50.5]
     assert [t.value for t in retained.trials] == [39.0, 49.5]
@@ -69,36 +88,26 @@ def test_one_trial_for_each_configuration_in_the_order_of_the_frame(
     assert isinstance(temporal.trials[0].distributions["alpha_st"], optuna.distributions.FloatDistribution)
 
 
-def test_one_objective_has_no_front(frame_of: Frame, tmp_path: Path) -> None:
-    assert [p.name for p in write_study_plots(frame_of(grid()), BOTH[:1], tmp_path)] == ALL[1:]
+def test_one_objective_has_no_front(frame_of: Frame) -> None:
+    assert list(study_plots(frame_of(grid()), BOTH[:1]).figures) == ALL[1:]
 
 
-def test_one_configuration_has_no_importances_and_the_log_says_why(
+def test_one_configuration_has_neither_importances_nor_paths(
     frame_of: Frame, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        paths = write_study_plots(frame_of({(1, 0, 1e-3): [60.0]}), BOTH, tmp_path)
-    assert [p.name for p in paths] == [ALL[0], *ALL[2:]]
-    assert "no setting varies over 1 configuration" in caplog.text
+        assert len(write_study_plots(frame_of({(1, 0, 1e-3): [60.0]}), BOTH, tmp_path)) == 1
+    assert "there are 1" in caplog.text
+    assert list(study_plots(frame_of({(1, 0, 1e-3): [60.0]}), BOTH).figures) == [ALL[0], ALL[3]]
 
 
-def test_an_objective_that_never_changes_has_no_importances(
-    frame_of: Frame, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_objective_that_never_changes_has_no_importances(frame_of: Frame) -> None:
     metrics = ["zste/temporal", "zste/3A"]
-    with caplog.at_level(logging.WARNING):
-        paths = write_study_plots(frame_of(grid()), metrics, tmp_path)
-    assert [p.name for p in paths] == ALL
-    assert "zste/3A" not in paths[1].read_text()
-    assert "no importances for zste/3A: it is 50 for every configuration" in caplog.text
-    assert [p.name for p in write_study_plots(frame_of(grid()), metrics[1:], tmp_path)] == ALL[2:]
+    plots = study_plots(frame_of(grid()), metrics)
+    assert len(plots.figures["param_importances"]) == 1
+    assert "no importances for zste/3A: it is 50 for every configuration" in plots.notes
 
 
-def test_two_configurations_are_enough(frame_of: Frame, tmp_path: Path) -> None:
-    paths = write_study_plots(frame_of({(1, 0, 1e-3): [60.0], (0, 0, 1e-3): [50.0]}), BOTH, tmp_path)
-    assert [p.name for p in paths] == ALL
-
-
-def test_unknown_objectives_are_refused(frame_of: Frame, tmp_path: Path) -> None:
+def test_unknown_objectives_are_refused(frame_of: Frame) -> None:
     with pytest.raises(InputError, match="unknown metric 'temporal'"):
-        write_study_plots(frame_of(grid()), ["temporal"], tmp_path)
+        study_plots(frame_of(grid()), ["temporal"])

@@ -37,7 +37,7 @@ def test_the_link_names_a_view_of_the_sweep(client: tuple[MlflowClient, str, str
     state = json.loads(tags[f"mlflow.sharedViewState.{key}"])
     assert state["orderByKey"] == "metrics.`zste/temporal`"
     assert state["orderByAsc"] is False
-    assert state["selectedColumns"][2:] == [
+    assert state["selectedColumns"][1:] == [
         *("metrics.`zste/temporal`", "metrics.`zste/1`"),
         *("params.`coefficients.alpha_st`", "params.`optimiser_b.lr`", "params.`seed`"),
     ]
@@ -106,4 +106,7 @@ def test_the_parent_carries_the_winners_scores(client: tuple[MlflowClient, str, 
     run = store.get_run(run_id)
     assert run.data.metrics == {"zste/temporal": 60.0}
     assert run.data.tags["best"] == "B α 1"
-    assert page.run_link("http://h:5000/", "1", "r") == "http://h:5000/#/experiments/1/runs/r"
+    assert (
+        page.run_link("http://h:5000/", "1", "r")
+        == "http://h:5000/#/experiments/1/runs/r?workflowType=machine_learning"
+    )

@@ -1,0 +1,188 @@
+"""The files of a table: rows are configurations, every setting that varies is told, and the csv stays what it was."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tclap.axes import expand, parse_vary
+from tclap.config import Configuration, LossCoefficients, OptimiserSettings, StageASettings, config_hash
+from tclap.evaluation.statistics import Score
+from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
+from tclap.places import Result
+from tclap.report.tables import (
+    SHOWN,
+    about_results,
+    hash_labels,
+    long_frame,
+    metric_of,
+    result_frame,
+    setting_columns,
+    write_tables,
+)
+
+STORED = Path(__file__).parent / "data" / "table4.csv"
+ROWS = [("B", 0, 0, 0, 0), ("B", 1, 0, 1, 0), ("AB", 1, 1, 1, 1)]
+
+
+def row(stages: str, st: float = 1, ct: float = 1, so: float = 1, co: float = 1) -> Configuration:
+    with_a = stages == "AB"
+    return Configuration(
+        stages=stages,
+        batch_size=40,
+        coefficients=LossCoefficients(alpha_st=st, alpha_ct=ct, alpha_so=so, alpha_co=co),
+        stage_a=StageASettings() if with_a else None,
+        optimiser_a=OptimiserSettings() if with_a else None,
+        optimiser_b=OptimiserSettings(),
+    )
+
+
+def scores(value: float) -> dict[str, float]:
+    return {f"zste/{name}": value for name in (*SHOWN, "temporal", "mean")}
+
+
+def table4(seeds: int = 2) -> pd.DataFrame:
+    """The frame from which `data/table4.csv` was written by the version before axes."""
+    return long_frame(
+        (row(*settings), seed, {f"zste/{c}": 100 / (3 + i + j + seed) for j, c in enumerate(SHOWN)})
+        for i, settings in enumerate(ROWS)
+        for seed in range(seeds)
+    )
+
+
+def test_the_csv_is_what_it_was_to_the_last_byte(tmp_path: Path) -> None:
+    csv, *_ = write_tables(table4(), tmp_path / "table4")
+    assert csv.read_bytes() == STORED.read_bytes()
+
+
+def test_two_weight_decays_are_two_rows_and_the_column_that_differs_is_there(tmp_path: Path) -> None:
+    """Once shown as "ours (2)", the mean of both."""
+    rows = expand([row("B")], [parse_vary("optimiser_b.weight_decay=0.01,0.1")])
+    frame = long_frame((c, 0, scores(value)) for c, value in zip(rows, (40.0, 60.0), strict=True))
+    assert setting_columns(frame)[-1] == "weight_decay"
+    csv, shown, page, *_ = write_tables(frame, tmp_path / "t")
+    assert pd.read_csv(csv)["weight_decay"].tolist() == [0.01, 0.1]
+    for text in (shown.read_text(), page.read_text()):
+        assert text.count("ours (1)") == 2
+        assert "weight_decay" in text
+        assert "50.0" not in text
+    assert list(hash_labels(frame).values()) == [
+        "B  α 1 1 1 1  β 1  batch 40  weight_decay 0.01",
+        "B  α 1 1 1 1  β 1  batch 40  weight_decay 0.1",
+    ]
+
+
+@pytest.mark.parametrize("vary", ["optimiser_b.lr=1e-4,1e-3", "takes=10,20", "alpha_same=0,1", "steps_a=10,20"])
+def test_what_varies_in_one_stage_alone_has_a_column_that_the_others_leave_empty(vary: str, tmp_path: Path) -> None:
+    rows = expand([row("B"), row("AB")], [parse_vary(vary)])
+    frame = long_frame((c, seed, scores(50.0 + n)) for n, c in enumerate(rows) for seed in (0, 1))
+    assert frame["config_hash"].nunique() == len(rows)
+    _, shown, *_ = write_tables(frame, tmp_path / "t")
+    assert shown.read_text().count("ours (2)") == len(rows)
+    assert len(set(hash_labels(frame).values())) == len(rows)
+
+
+def test_chance_stands_in_the_header_and_the_best_is_bold(tmp_path: Path) -> None:
+    configurations = [row("B", 0), row("B", 1)]
+    results = {
+        (config_hash(c), 0): Result(
+            config_hash(c),
+            0,
+            {name: Score(value, 0, 100, 90, 100 / 3) for name in (*COLUMNS, *EXTRA_COLUMNS)},
+            1.0,
+            1,
+            "here",
+        )
+        for c, value in zip(configurations, (40.0, 60.0), strict=True)
+    }
+    frame = result_frame(configurations, results)
+    about = about_results(configurations, results, "synthetic sound, fold 4")
+    links = {(config_hash(configurations[1]), 0): "http://mlflow/run?a=1&b=2"}
+    paths = write_tables(frame, tmp_path / "table4", "", about, links)
+    assert [path.suffix for path in paths] == [".csv", ".md", ".html", ".png", ".tex"]
+    text, page, tex = paths[1].read_text(), paths[2].read_text(), paths[4].read_text()
+    assert "mini on synthetic sound, fold 4; one seed" in text
+    assert "3A (33.3)" in text
+    assert text.count("**60.0**") == len(SHOWN)
+    assert "**40.0**" not in text
+    assert "<small>chance 33.3</small>" in page
+    assert "mini on synthetic sound, fold 4; one seed" in page
+    assert page.count("<a href='http://mlflow/run?a=1&amp;b=2'><b>60.0</b></a>") == len(SHOWN)
+    assert page.count("<tr class=ours>") == 2
+    assert page.count("<tr class=paper>") == 1  # (B, 1, 1, 1, 1); Table IV has no (B, 0, 1, 1, 1)
+    assert tex.count(r"\textbf{60.0}") == len(SHOWN)
+    for mark in ("toprule", "midrule", "bottomrule"):
+        assert rf"\{mark}" in tex
+    body = [line for line in tex.splitlines() if line.endswith(r"\\")]
+    assert {line.count("&") for line in body} == {len(SHOWN) + 5}
+    assert paths[3].read_bytes()[:4] == b"\x89PNG"
+
+
+def test_each_dagger_has_its_footnote(tmp_path: Path) -> None:
+    frame = long_frame([(row("B"), 0, scores(50.0)), (row("B", 0, 0, 0, 0), 0, scores(51.0))])
+    _, shown, page, _, tex = write_tables(frame, tmp_path / "t")
+    for text, dagger, other in (
+        (shown.read_text(), "26.01†", "12.20‡"),
+        (page.read_text(), "26.01<sup>†</sup>", "12.20<sup>‡</sup>"),
+        (tex.read_text(), r"\emph{26.01}\textsuperscript{\dag{}}", r"\emph{12.20}\textsuperscript{\ddag{}}"),
+    ):
+        assert dagger in text
+        assert other in text
+        assert "not the half-credit score" in text
+        assert "Table V prints 32.20" in text
+
+
+def test_the_papers_row_is_shown_once_under_the_first_of_its_setting(tmp_path: Path) -> None:
+    rows = expand([row("B")], [parse_vary("lr=1e-4,3e-4"), parse_vary("batch_size=20,40")])
+    frame = long_frame((c, 0, scores(50.0)) for c in rows)
+    _, shown, *_ = write_tables(frame, tmp_path / "t")
+    lines = [line for line in shown.read_text().splitlines() if "ours (1)" in line or "| *paper*" in line]
+    assert [("*paper*" in line) for line in lines] == [False, True, False, False, False]
+    assert "256" in lines[1]
+
+
+def test_measures_of_order_are_a_second_table(tmp_path: Path) -> None:
+    order = {"zste/order/moved": 80.0, "order/paired": 60.0, "order/bias": 20.0, "zste/4A_hard": 30.0}
+    worse = {"zste/order/moved": 70.0, "order/paired": 50.0, "order/bias": 40.0, "zste/4A_hard": 20.0}
+    order |= {"zste/order/change_0.2": 75.0}
+    frame = long_frame([(row("B"), 0, scores(50.0) | order), (row("B", 0), 0, scores(50.0) | worse)])
+    *paths, extra = write_tables(frame, tmp_path / "t")
+    assert extra.name == "t_order.csv"
+    assert list(pd.read_csv(extra))[-4:] == ["order/moved", "order/paired", "order/bias", "4A_hard"]
+    text = paths[1].read_text()
+    for best in ("**80.0**", "**60.0**", "**20.0**", "**30.0**"):  # of bias, the least
+        assert best in text
+    assert "change_0.2" not in text
+    assert metric_of("order/moved") == "order/moved"
+    assert metric_of("4A_hard") == "zste/4A_hard"
+
+
+def test_a_score_that_one_seed_lacks_has_no_mean(tmp_path: Path) -> None:
+    frame = long_frame([(row("B"), 0, scores(50.0)), (row("B"), 1, {**scores(60.0), "zste/3A": float("nan")})])
+    _, shown, *_ = write_tables(frame, tmp_path / "t")
+    (line,) = (line for line in shown.read_text().splitlines() if "ours (2)" in line)
+    assert line.count("n/a") == 1
+    assert line.count("55.0 ± 63.5") == len(SHOWN) - 1
+
+
+def test_markup_in_a_name_stays_text(tmp_path: Path) -> None:
+    frame = table4()
+    about = about_results([row("B")], {}, "<script>alert(1)</script> 100% & _more_")
+    _, _, page, _, tex = write_tables(frame, tmp_path / "t", "", about)
+    assert "<script>alert" not in page.read_text()
+    assert r"100\% \& \_more\_" in tex.read_text()
+
+
+def test_frames_of_many_results_grow_linearly() -> None:
+    def seconds(n: int) -> float:
+        rng = np.random.default_rng(0)
+        rows = [row("B", float(alpha)) for alpha in rng.random(n)]
+        one = {name: Score(50.0, 40.0, 60.0, 90, 10.0) for name in (*COLUMNS, *EXTRA_COLUMNS)}
+        results = {(config_hash(c), 0): Result(config_hash(c), 0, one, 1.0, 1, "here") for c in rows}
+        start = time.process_time()
+        assert len(result_frame(rows, results)) == n
+        return time.process_time() - start
+
+    assert seconds(2000) < 12 * seconds(500)  # 4 times if linear, 16 if quadratic
