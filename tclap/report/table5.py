@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,7 +60,7 @@ def shown_frame(scored: Sequence[ScoredModel]) -> pd.DataFrame:
         [
             one.model,
             *(_cell(one.scores.get(task)) for task in tasks),
-            one.problem or ("random weights: means nothing" if one.untrained else ""),
+            "not scored" if one.problem else "random weights: means nothing" if one.untrained else "",
         ]
         for one in scored
     ]
@@ -85,9 +86,10 @@ def write(scored: Sequence[ScoredModel], stem: Path) -> list[Path]:
     """Write `stem`.csv, .md and .html; returns their paths."""
     paths = [stem.with_suffix(suffix) for suffix in (".csv", ".md", ".html")]
     shown = shown_frame(scored)
+    notes = [f"{one.model} is not scored: {one.problem}" for one in scored if one.problem]
     write_atomically(paths[0], frame(scored).to_csv(index=False, lineterminator="\n"))
-    write_atomically(paths[1], markdown(shown, NOTE))
-    write_atomically(paths[2], html_page(stem.name, shown, NOTE))
+    write_atomically(paths[1], markdown(shown, "\n\n".join([*notes, NOTE])))
+    write_atomically(paths[2], html_page(stem.name, shown, "<br>".join([*map(html.escape, notes), NOTE])))
     return paths
 
 
