@@ -13,6 +13,7 @@ import importlib.metadata
 import os
 import re
 import sys
+import sysconfig
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -77,6 +78,23 @@ def code_version(name: str, group: str) -> str:
         return f"{where} {importlib.metadata.version(top)}"
     except importlib.metadata.PackageNotFoundError:
         return f"{where} {_content(Path(str(sys.modules[top].__file__)))}"
+
+
+def code_paths(name: str, group: str) -> list[Path]:
+    """What must travel with a model so that `name` is found elsewhere: its module's file or its package's folder.
+
+    Nothing for a built-in name, nor for a package that is installed, which is installed there, too.
+    """
+    where = reference(name, group)
+    if where is None:
+        return []
+    load(name, group)
+    top = where.partition(":")[0].partition(".")[0]
+    file = Path(str(sys.modules[top].__file__)).resolve()
+    installed = [Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib", "stdlib")]
+    if any(file.is_relative_to(folder) for folder in installed):
+        return []
+    return [file.parent if file.name == "__init__.py" else file]
 
 
 def _content(file: Path) -> str:

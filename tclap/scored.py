@@ -23,7 +23,10 @@ def is_checkpoint(name: str) -> bool:
         return True
     if Path(name).is_dir() or name.startswith((".", "/")):
         raise InputError(f"{name} is no checkpoint folder: {checkpoint.CONFIG} is missing")
-    models.family(name)
+    try:
+        models.family(name)
+    except InputError as error:
+        raise InputError(f"{name} is not a tclap checkpoint: {checkpoint.CONFIG} is not there; {error}") from error
     return False
 
 

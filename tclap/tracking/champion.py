@@ -20,6 +20,7 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Array
 
 import tclap
+from tclap import plugins
 from tclap.errors import InputError
 from tclap.tracking.read import Trial
 
@@ -76,7 +77,11 @@ def _new_version(client: MlflowClient, uri: str, trial: Trial, why: dict[str, st
             model_id=model.model_id,
             python_model=str(CODE),
             artifacts={"checkpoint": str(checkpoint_of(client, trial, Path(scratch)))},
-            code_paths=[str(Path(tclap.__file__).parent)],  # tclap is on no package index
+            # tclap is on no package index, nor is a user's own model
+            code_paths=[
+                str(Path(tclap.__file__).parent),
+                *map(str, plugins.code_paths(trial.configuration.model.name, plugins.MODELS)),
+            ],
             # Without a local part such as "+cpu", which no index has.
             pip_requirements=[f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in PACKAGES],
             signature=SIGNATURE,

@@ -1,0 +1,88 @@
+"""`sweeps/table5.py` without Ray: from its flags to the table, the exit code and one MLflow run a model."""
+
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from tclap.console import run_or_exit
+from tclap.lanes.scoring import _score
+from tclap.training import checkpoint
+
+SCRIPT = Path(__file__).parents[1] / "sweeps" / "table5.py"
+MY_MODEL = Path(__file__).parents[1] / "examples" / "my_model.py"
+
+
+@pytest.fixture
+def table5(monkeypatch, tmp_path):
+    """Run the script in a folder with a user's model, each model in this process."""
+    from tclap.errors import InputError
+    from tclap.lanes.scoring import shown
+    from tclap.report.table5 import ScoredModel
+
+    def in_process(names, scoring, use_gpu):
+        for name, weights in reversed(names):  # as tasks end: in no order
+            try:
+                yield _score(name, weights, scoring)
+            except InputError as error:
+                yield ScoredModel(shown(name, weights), problem=str(error))
+
+    spec = importlib.util.spec_from_file_location("table5", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "score_models", in_process)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("PYTHONPATH", "")
+    shutil.copy(MY_MODEL, tmp_path / "my_model.py")
+
+    def run(*flags):
+        monkeypatch.setattr(sys, "argv", ["table5.py", *map(str, flags)])
+        with pytest.raises(SystemExit) as stopped:
+            run_or_exit(module.main)
+        return stopped.value.code
+
+    yield run
+    sys.modules.pop("my_model", None)
+
+
+def test_a_row_and_a_run_for_each_model_and_1_for_one_that_cannot_be_had(table5, root, mini, tmp_path):
+    checkpoint.save(tmp_path / "trained", mini, {})
+    models = ["mini", "trained", "my_model:build", "laion"]
+    flags = ["--data", root, "--folds", "4", "--eval-takes", "1", "--base-steps", "3", "--storage", "runs"]
+    for _ in range(2):  # the second time goes on with the runs of the first
+        assert table5("--models", ",".join(models), *flags) == 1
+    lines = pd.read_csv("runs/table5/table5.csv")
+    assert list(dict.fromkeys(lines["model"])) == ["mini", str(tmp_path / "trained"), "my_model:build", "laion"]
+    assert lines.set_index("model").loc["laion", "note"].startswith("model.safetensors for laion is not here")
+    shown = Path("runs/table5/table5.md").read_text()
+    assert "*paper* CompA-CLAP" in shown
+    assert "laion is not scored: model.safetensors" in shown
+
+    client = MlflowClient(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("tclap").experiment_id])
+    kinds = {run.data.tags.get("model", "list"): run for run in runs}
+    assert len(runs) == len(kinds) == 5
+    assert kinds["list"].info.status == kinds["laion"].info.status == "FAILED"
+    assert "is not here" in kinds["laion"].data.tags["problem"]
+    mine = kinds["my_model:build"]
+    assert mine.info.status == "FINISHED"
+    assert mine.data.tags["mlflow.parentRunId"] == kinds["list"].info.run_id
+    value = lines.query("model == 'my_model:build' and task == '3A_order'")["value"].item()
+    assert mine.data.metrics["zste/3A_order"] == pytest.approx(value)
+    files = {file.path for file in client.list_artifacts(kinds["list"].info.run_id)}
+    assert files == {"table5.csv", "table5.md", "table5.html"}
+    assert table5("--models", "mini", *flags, "--name", "alone") == 0
+
+
+@pytest.mark.parametrize("name", ["mni", "./nowhere", "hf:"])
+def test_a_name_that_can_be_no_model_is_refused_at_once(table5, root, name, capsys):
+    assert table5("--models", f"mini,{name}", "--data", root) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
