@@ -88,7 +88,7 @@ def write(scored: Sequence[ScoredModel], stem: Path) -> list[Path]:
     paths = [stem.with_suffix(suffix) for suffix in (".csv", ".md", ".html")]
     shown = shown_frame(scored)
     write_atomically(paths[0], frame(scored).to_csv(index=False, lineterminator="\n"))
-    grid = text_grid(shown, note=NOTE, fixed=1)
+    grid = text_grid(shown, note=" ".join([*(f"{note}." for note in notes), NOTE]), fixed=1)
     write_atomically(paths[1], markdown([grid]))
     write_atomically(paths[2], html_page(stem.name, [grid]))
     return paths
