@@ -21,7 +21,8 @@ from rich.markup import escape
 from tclap.cache import node_cache, publish, published_dataset
 from tclap.config import Configuration, config_hash
 from tclap.console import console
-from tclap.data.dataset import decode_problems, raise_problems, read_index
+from tclap.data.audio import decode_problems, raise_problems
+from tclap.data.dataset import read_index
 from tclap.data.synth import default_dataset
 from tclap.errors import InputError
 from tclap.evaluation.captioned import find_clips, read_captions
