@@ -51,11 +51,9 @@ def _read(path: Path) -> tuple[np.ndarray, int]:
         with soundfile.SoundFile(path) as file:
             if not RATES_HZ[0] <= file.samplerate <= RATES_HZ[1]:
                 raise InputError(f"{path.name}: its sample rate is {file.samplerate} Hz; sound has {RATES_HZ}")
-            if file.frames > FRAMES_A_BYTE * path.stat().st_size:  # FLAC from a pipe says 2^63 - 1
-                blocks = [np.zeros(0, np.float32)]
-                while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
-                    blocks.append(block.mean(axis=1))
-                return np.concatenate(blocks), file.samplerate
+            # FLAC from a pipe says 2^63 - 1 frames, and of mp3 without a header libsndfile guesses how many.
+            if file.frames > FRAMES_A_BYTE * path.stat().st_size or not has_length(path):
+                return _read_to_the_end(path), file.samplerate
             mono = file.read(dtype="float32", always_2d=True).mean(axis=1)
             promised = file.frames
     except soundfile.LibsndfileError as error:
@@ -66,6 +64,22 @@ def _read(path: Path) -> tuple[np.ndarray, int]:
     if problem:
         raise InputError(f"{path.name}: {problem}")
     return mono, file.samplerate
+
+
+class _Streamed(soundfile.SoundFile):
+    """A file whose header does not know its length: soundfile seeks after each read, which libsndfile refuses here."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _read_to_the_end(path: Path) -> np.ndarray:
+    """[t] of a file that does not know its length."""
+    blocks = [np.zeros(0, np.float32)]
+    with _Streamed(path) as file:
+        while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
+            blocks.append(block.mean(axis=1))
+    return np.concatenate(blocks)
 
 
 def unreadable(path: Path) -> str | None:

@@ -9,8 +9,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from tclap.data import compose, synth
-from tclap.data import audio
+from tclap.data import audio, compose, synth
 from tclap.data import dataset as datasets
 from tclap.data.compose import EVENT_RMS, JOIN, OVERLAY, SINGLE, WINDOW_RMS, Composites, EventBank, event
 from tclap.data.dataset import Dataset

@@ -93,7 +93,10 @@ INDEX_FAULTS = {
     "no category": (cell("category", None), "line 3: category '' holds no word"),
     "no filename": (cell("filename", None), "line 3 has an empty filename"),
     "twice": (cell("filename", "1-a-A-7.wav"), "lists 1-a-A-7.wav twice, in lines 2 and 3"),
-    "two names for a target": (cell("category", "cat"), "line 3: target 7 is 'cat' here and 'door wood knock' in line 2"),
+    "two names for a target": (
+        cell("category", "cat"),
+        "line 3: target 7 is 'cat' here and 'door wood knock' in line 2",
+    ),
     "two targets for a name": (cell("target", 9), "line 3: 'door wood knock' has target 9 here and 7 in line 2"),
     "names equal but for underscores": (
         lambda t: t.assign(category=["door_wood", "door_wood", "door wood", "door wood"]),

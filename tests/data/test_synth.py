@@ -6,9 +6,8 @@ import pandas as pd
 import pytest
 import soundfile
 
-from tclap.data import audio
+from tclap.data import audio, synth
 from tclap.data import dataset as datasets
-from tclap.data import synth
 from tclap.data.dataset import Dataset
 from tclap.errors import InputError
 
