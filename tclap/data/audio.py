@@ -15,7 +15,7 @@ import soxr
 import torch
 import torchaudio.functional
 
-from tclap.data.container import cut_short, has_length
+from tclap.data.container import cut_short, has_length, mp3_frames
 from tclap.errors import InputError
 
 SILENCE_PEAK = 1e-4  # a clip that never passes -80 dBFS counts as silent
@@ -51,16 +51,19 @@ def _read(path: Path) -> tuple[np.ndarray, int]:
         with soundfile.SoundFile(path) as file:
             if not RATES_HZ[0] <= file.samplerate <= RATES_HZ[1]:
                 raise InputError(f"{path.name}: its sample rate is {file.samplerate} Hz; sound has {RATES_HZ}")
-            # FLAC from a pipe says 2^63 - 1 frames, and of mp3 without a header libsndfile guesses how many.
-            if file.frames > FRAMES_A_BYTE * path.stat().st_size or not has_length(path):
+            if file.frames > FRAMES_A_BYTE * path.stat().st_size:
                 return _read_to_the_end(path), file.samplerate
             mono = file.read(dtype="float32", always_2d=True).mean(axis=1)
             promised = file.frames
+            guessed = file.format == "MP3" and not has_length(path)
     except soundfile.LibsndfileError as error:
         raise InputError(f"{path.name}: unreadable ({error.error_string})") from error
     problem = cut_short(path)
+    if guessed:
+        promised, whole = mp3_frames(path)
+        problem = None if whole else "cut short: its last block is not whole"
     if problem is None and len(mono) < promised - SLACK:
-        problem = f"cut short: its header promises {promised} frames, {len(mono)} are there"
+        problem = f"cut short: it should have {promised} frames, {len(mono)} can be decoded"
     if problem:
         raise InputError(f"{path.name}: {problem}")
     return mono, file.samplerate
@@ -74,7 +77,7 @@ class _Streamed(soundfile.SoundFile):
 
 
 def _read_to_the_end(path: Path) -> np.ndarray:
-    """[t] of a file that does not know its length."""
+    """[t] of FLAC that was written into a pipe: libsndfile says that it has 2^63 - 1 frames."""
     blocks = [np.zeros(0, np.float32)]
     with _Streamed(path) as file:
         while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):

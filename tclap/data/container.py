@@ -13,6 +13,10 @@ from typing import BinaryIO
 STREAMED = 0x7FFF_F000  # what writes into a pipe cannot know the size, and puts this or more in its place
 BYTE_ORDER = {b"RIFF": "<", b"RF64": "<", b"RIFX": ">", b"FORM": ">"}  # wav, wav, wav, aiff
 MOST_CHUNKS = 1000  # before the one with the sound
+ID3_HEADER = 10
+MPEG1_HZ = (44_100, 48_000, 32_000)
+MPEG1_KBPS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+MPEG2_KBPS = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 OGG_TAIL = 1 << 17  # more than two pages, which have at most 65 307 bytes
 OGG_HEADER, OGG_LAST_PAGE = 27, 4
 
@@ -31,19 +35,47 @@ def cut_short(path: Path) -> str | None:
 def has_length(path: Path) -> bool:
     """Whether anything in the file says how long it should be."""
     with path.open("rb") as file:
-        start = file.read(1 << 12)
-        if start[:4] == b"OggS":
-            return True
-        if start[:3] == b"ID3" and len(start) >= 10:
-            tag = 10 + (start[6] << 21 | start[7] << 14 | start[8] << 7 | start[9])
-            file.seek(tag)
-            start = file.read(1 << 12)
-        if len(start) >= 2 and start[0] == 0xFF and start[1] & 0xE6 in (0xE2, 0xE4, 0xE6):  # a frame of mp3, mp2 or mp1
-            return any(mark in start[:256] for mark in (b"Xing", b"Info", b"VBRI"))
-        file.seek(0)
         magic = file.read(4)
-        known = magic in (*BYTE_ORDER, b"riff", b".snd", b"dns.")
-        return not known or _end_of_sound(file, magic) is not None
+        if magic in (*BYTE_ORDER, b"riff", b".snd", b"dns."):
+            return _end_of_sound(file, magic) is not None
+        file.seek(0)
+        start = file.read(ID3_HEADER)
+        file.seek(_after_id3(start))
+        frame = file.read(256)  # an mp3's first frame holds no sound if it holds the header
+        return not _is_mp3(frame) or any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))
+
+
+def mp3_frames(path: Path) -> tuple[int, bool]:
+    """Frames of sound (samples of each channel) in an mp3 without a header, and whether the last block is whole."""
+    raw = path.read_bytes()
+    at, frames = _after_id3(raw[:ID3_HEADER]), 0
+    while _is_mp3(raw[at : at + 4]):
+        version, bit_rate, rate, padding = (
+            raw[at + 1] >> 3 & 3,
+            raw[at + 2] >> 4,
+            raw[at + 2] >> 2 & 3,
+            raw[at + 2] >> 1,
+        )
+        rates_kbps, half = (MPEG1_KBPS, 1) if version == 3 else (MPEG2_KBPS, 2)
+        rate_hz = MPEG1_HZ[rate] // {3: 1, 2: 2, 0: 4}[version]
+        length = 144_000 // half * rates_kbps[bit_rate] // rate_hz + (padding & 1)
+        if at + length > len(raw):
+            return frames, False
+        at, frames = at + length, frames + 1152 // half
+    return frames, True
+
+
+def _is_mp3(frame: bytes) -> bool:
+    """Whether these bytes begin a block of MPEG layer III."""
+    if len(frame) < 4 or frame[0] != 0xFF or frame[1] & 0xE6 != 0xE2 or frame[1] >> 3 & 3 == 1:
+        return False
+    return 0 < frame[2] >> 4 < 15 and frame[2] >> 2 & 3 < 3
+
+
+def _after_id3(start: bytes) -> int:
+    if start[:3] != b"ID3" or len(start) < ID3_HEADER:
+        return 0
+    return ID3_HEADER + (start[6] << 21 | start[7] << 14 | start[8] << 7 | start[9])
 
 
 def _end_of_sound(file: BinaryIO, magic: bytes) -> int | None:

@@ -95,7 +95,7 @@ INDEX_FAULTS = {
     "twice": (cell("filename", "1-a-A-7.wav"), "lists 1-a-A-7.wav twice, in lines 2 and 3"),
     "two names for a target": (
         cell("category", "cat"),
-        "line 3: target 7 is 'cat' here and 'door wood knock' in line 2",
+        "target 7 is 'cat' here and 'door wood knock' in line 2",
     ),
     "two targets for a name": (cell("target", 9), "line 3: 'door wood knock' has target 9 here and 7 in line 2"),
     "names equal but for underscores": (
