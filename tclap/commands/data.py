@@ -60,16 +60,15 @@ class Check(BaseModel):
         problems = list(decode_problems(files, describe(self.model).sample_rate_hz).values())
         problems += datasets.fold_problems(dataset, sets or each)
         for problem in problems:
-            console.print(problem, markup=False)
+            console.print(problem)
         note = datasets.shared_recordings_note(dataset, sets or each)
         if note and not self.allow_shared_recordings:
-            console.print(f"warning: {note}", markup=False)
+            console.print(f"warning: {note}")
         endless = without_length(files)
         if endless:
             names = ", ".join(path.name for path in endless[:3]) + (", ..." if len(endless) > 3 else "")
             console.print(
                 f"warning: {len(endless)} file(s) do not say how long they are, so half would look whole: {names}",
-                markup=False,
             )
         n, classes = len(dataset.filenames), len(dataset.class_names)
         console.print(f"{n} clips of {classes} classes, {len(problems)} problem(s)")
@@ -90,7 +89,7 @@ class Preview(BaseModel):
     def cli_cmd(self) -> None:
         dataset = datasets.read_index(self.folder)
         table = write_preview(dataset, self.out, self.count, self.window_s, self.sample_rate_hz, self.seed)
-        console.print(table.to_string(index=False), markup=False)
+        console.print(table.to_string(index=False))
 
 
 class Data(BaseModel):

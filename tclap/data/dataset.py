@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -121,12 +122,11 @@ def _filenames(csv: Path, rows: Sequence[Row], audio: Path) -> tuple[str, ...]:
 
 def on_disk(folder: Path, name: str) -> str:
     """How the file `name` is written in `folder`: "é" is one character in some file systems, and two in others."""
-    if name.isascii() or (folder / name).exists():
-        return name
-    for form in ("NFC", "NFD", "NFKC", "NFKD"):
-        other = unicodedata.normalize(form, name)
-        if (folder / other).exists():
-            return other
+    if not name.isascii():
+        for form in ("NFC", "NFD"):
+            other = unicodedata.normalize(form, name)
+            if os.path.exists(folder / other):  # Path.exists raises for a name that is too long
+                return name if os.path.exists(folder / name) else other
     return name
 
 

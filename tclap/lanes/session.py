@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 
 import ray
 from filelock import FileLock, Timeout
-from rich.markup import escape
 
 from tclap.cache import node_cache, publish, published_dataset
 from tclap.config import Configuration, config_hash
@@ -255,4 +254,4 @@ def conclude(
 
 
 def show(file: Path) -> None:
-    console.print(escape(file.read_text()))
+    console.print(file.read_text(encoding="utf-8"))
