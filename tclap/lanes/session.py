@@ -35,6 +35,7 @@ from tclap.places import Place, cache_folder, check_writable, claim_name, is_loc
 from tclap.sweep.plan import label
 from tclap.tracking import runs as tracking
 from tclap.tracking.reconcile import reconcile
+from tclap.tracking.uri import browse_command, shown
 
 # Train polls its workers every 2 s by default, which a trial of seconds waits for again and again.
 # It also starts a process for each trial that waits for notices of preempted nodes; a trial that loses one goes on from
@@ -149,7 +150,8 @@ def _open_tracking(settings: SweepSettings, data: Path, dataset_digest: str) -> 
         parent_run_id = tracking.sweep_run(
             client, experiment_id, settings.name, settings.identity(), data, dataset_digest
         )
-        reconcile(client, experiment_id, settings.name, settings.sweep_folder)
+        for line in reconcile(client, experiment_id, settings.name, settings.sweep_folder, parent_run_id):
+            console.print(line, style="yellow")
     return Sweep(
         name=settings.name,
         folder=str(storage / settings.name),
@@ -235,16 +237,17 @@ def conclude(
     with tracking.answering(uri):
         client, experiment_id = tracking.connect(uri, settings.storage)
         run_id = tracking.sweep_run(client, experiment_id, settings.name, settings.identity(), data, dataset_digest)
-        reconcile(client, experiment_id, settings.name, settings.sweep_folder)
+        for line in reconcile(client, experiment_id, settings.name, settings.sweep_folder, run_id):
+            console.print(line, style="yellow")
         for file in files:
             client.log_artifact(run_id, str(file))
         client.set_terminated(run_id, "KILLED" if interrupted else "FAILED" if missing else "FINISHED")
     console.print(f"files: {settings.sweep_folder}", markup=False)
     if uri.startswith("sqlite"):
-        console.print(f"to browse: mlflow ui --backend-store-uri {uri} --port 5000", markup=False)
+        console.print(f"to browse: {browse_command(uri)}")
         page = "http://127.0.0.1:5000"
     else:
-        page = settings.mlflow_page or uri
+        page = shown(settings.mlflow_page or uri)
     console.print(f"then open {page}/#/experiments/{experiment_id}/runs/{run_id}", markup=False)
     if interrupted:
         console.print("stopped; the same command goes on from here:", markup=False)
