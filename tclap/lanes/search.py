@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import functools
+import shlex
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
-import sqlalchemy
 
 from tclap.config import Configuration, config_hash
 from tclap.console import console
 from tclap.errors import InputError
+from tclap.lanes.preflight import check_dataset
 from tclap.lanes.searcher import StudySearcher
-from tclap.lanes.session import check_dataset, claimed, conclude, show, start, stopping_cleanly
+from tclap.lanes.session import claimed, conclude, show, start, stopping_cleanly
 from tclap.lanes.waves import Progress, run_searcher, run_wave
 from tclap.places import at, staged, stop_requested, write_atomically
+from tclap.redact import shown
 from tclap.report.leaderboard import write_leaderboard
 from tclap.report.study_plots import write_study_plots
 from tclap.report.tables import result_frame, untrained_warning, write_rows, write_tables
 from tclap.search_flags import SearchSettings
+from tclap.sweep import journal
 from tclap.sweep import study as studies
 from tclap.sweep.plan import Plan, describe, make_plan, results
 from tclap.tracking import runs as tracking
@@ -90,15 +93,20 @@ def _open_study(
     """
     choices = settings.choices()
     owner = None if settings.study is None else _owner(settings, dataset_digest)
+    place = _study_place(settings)
+    damaged = journal.set_aside_if_damaged(place) if isinstance(place, Path) else None
     try:
-        study = studies.open_study(
-            settings.name, _study_place(settings), settings.sampler, settings.seed, settings.objectives, owner
-        )
+        study = studies.open_study(settings.name, place, settings.sampler, settings.seed, settings.objectives, owner)
+        if damaged is not None:
+            done = journal.done_points(settings.sweep_folder, choices, settings.at)
+            count = journal.rebuild(study, choices, done, functools.partial(_objectives_at, settings))
+            text = f"the study's journal was damaged: it is kept as {damaged}, and {count} results are in a new one"
+            console.print(text, style="yellow")
         studies.take_up(study, choices, functools.partial(_objectives_at, settings))
         studies.enqueue_first(study, choices, first)
         return study, [trial.params for trial in studies.visited(study, choices).values()]
     except studies.STORAGE_ERRORS as error:
-        raise InputError(f"the study's storage cannot be used: {error.__cause__ or error}") from error
+        raise InputError(f"the study's storage cannot be used: {shown(str(error.__cause__ or error))}") from error
 
 
 def _owner(settings: SearchSettings, dataset_digest: str) -> dict[str, Any]:
@@ -157,8 +165,7 @@ def _conclude(
     if len(plan.trials()) >= studies.size(settings.choices()) and not missing:
         console.print("the space is spent: every configuration has been tried", markup=False)
     place = _study_place(settings)
-    shown = place if isinstance(place, Path) else sqlalchemy.make_url(place)  # which hides the password
-    console.print(f"study: optuna-dashboard {shown}", markup=False)
+    console.print(f"study: optuna-dashboard {shlex.quote(shown(str(place)))}")
     with staged(settings.sweep_folder) as written:
         files = []
         if len(frame):

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import ray
 from filelock import FileLock, Timeout
@@ -20,15 +18,24 @@ from filelock import FileLock, Timeout
 from tclap.cache import node_cache, publish, published_dataset
 from tclap.config import Configuration, config_hash
 from tclap.console import console
-from tclap.data.audio import decode_problems, raise_problems
-from tclap.data.dataset import read_index
 from tclap.data.synth import default_dataset
 from tclap.errors import InputError
-from tclap.evaluation.captioned import find_clips, read_captions
-from tclap.experiment import check, check_clips, open_workspace
+from tclap.experiment import check_clips, open_workspace
 from tclap.flags import SweepSettings
 from tclap.lanes.extract import prepare_shared
 from tclap.lanes.leftovers import free_before_start
+from tclap.lanes.preflight import (
+    check_dataset,
+    check_outlives_job,
+    check_ray_address,
+    check_retrieval,
+    check_room,
+    check_socket_path,
+    check_tracking,
+    connect_ray,
+    decode_retrieval_clips,
+    shared_recordings,
+)
 from tclap.lanes.waves import concurrent_trials
 from tclap.lanes.worker import Sweep
 from tclap.places import Place, cache_folder, check_writable, claim_name, is_local, stop_file, stop_requested
@@ -51,12 +58,15 @@ def claimed(settings: SweepSettings, configurations: Sequence[Configuration]) ->
     Raises InputError where settings and dataset do not fit, where clips cannot be used, where the name stands for
     another sweep, or where another process runs it.
     """
-    _check_outlives_job(settings.storage)
+    check_outlives_job(settings.storage)
     check_writable(settings.sweep_folder)
     cache = _cache(settings)
     data = settings.data or default_dataset(settings.storage if isinstance(settings.storage, Path) else cache)
     check_dataset(data, configurations)
-    _check_retrieval(settings)
+    note = shared_recordings(data, configurations[0].data)
+    if note and not settings.allow_shared_recordings:
+        console.print(note, style="yellow")
+    check_retrieval(settings)
     workspace = open_workspace(data, cache)
     check_clips(workspace, configurations[0].data)  # before the name is bound to the digest, which mending them changes
     tracking.tracking_uri(settings.storage)
@@ -79,57 +89,17 @@ def _cache(settings: SweepSettings) -> Path:
     return node_cache(settings.cache, settings.storage)
 
 
-def _check_outlives_job(storage: Place) -> None:
-    # Set by Ray in the environment of a job's command.
-    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and is_local(storage) and not storage.is_absolute():
-        raise InputError(
-            f"--storage {storage} is in the job's folder and would vanish with it: give a folder that every node sees, "
-            "or set TCLAP_STORAGE where Ray starts"
-        )
-
-
-def check_dataset(data: Path, configurations: Sequence[Configuration]) -> None:
-    dataset = read_index(data)
-    for configuration in configurations:
-        check(dataset, configuration)
-
-
-def _check_retrieval(settings: SweepSettings) -> None:
-    for name, (folder, csv) in settings.retrieval_sets().items():
-        missing = find_clips(folder, read_captions(csv)).missing
-        if missing:
-            console.print(f"retrieval {name}: {len(missing)} clips missing in {folder}", markup=False)
-            if not settings.allow_missing:
-                raise InputError(f"{folder} lacks {len(missing)} clips of {csv}; --allow-missing goes on without them")
-
-
-def _check_ray_listens(address: str) -> None:
-    """Raise InputError where `address` names a host and port at which nobody listens: Ray would try for minutes."""
-    named = urlsplit(address if "//" in address else f"//{address}")  # local and auto name no port
-    if named.hostname and named.port:
-        try:
-            socket.create_connection((named.hostname, named.port), timeout=10).close()
-        except OSError as error:
-            raise InputError(f"no Ray cluster at RAY_ADDRESS={address}: {error}") from error
-
-
-def _decode_retrieval_clips(settings: SweepSettings) -> None:
-    """Raise InputError naming the clips that cannot be used: each trial would find them only after its training."""
-    for name, (folder, csv) in settings.retrieval_sets().items():
-        problems = decode_problems(find_clips(folder, read_captions(csv)).paths)
-        if settings.allow_missing and problems:
-            console.print(f"retrieval {name}: without {'; '.join(problems.values())}", markup=False)
-        else:
-            raise_problems(folder, problems.values())
-
-
 def start(settings: SweepSettings, data: Path, dataset_digest: str, example: Configuration) -> tuple[Sweep, int]:
     """Open MLflow and Ray, and make what all trials share: the sweep, and how many trials it may run at once.
 
     Raises InputError where clips cannot be used, where MLflow or Ray does not answer, or where no trial has room.
     """
-    _check_ray_listens(os.environ.get("RAY_ADDRESS", ""))
-    _decode_retrieval_clips(settings)
+    check_ray_address(os.environ.get("RAY_ADDRESS", ""))
+    check_socket_path(os.environ)
+    decode_retrieval_clips(settings)
+    check_tracking(settings.storage.resolve())
+    connect_ray(RUNTIME_ENV)
+    check_room(settings, ray.cluster_resources())
     sweep = _open_tracking(settings, data, dataset_digest)
     try:
         return sweep, _open_ray(settings, sweep, example)
@@ -172,15 +142,7 @@ def _open_tracking(settings: SweepSettings, data: Path, dataset_digest: str) -> 
 
 
 def _open_ray(settings: SweepSettings, sweep: Sweep, example: Configuration) -> int:
-    """Connect to Ray and compute what trials share; returns how many trials there is room for at once."""
-    if not ray.is_initialized():
-        on_sigterm = signal.getsignal(signal.SIGTERM)
-        try:
-            ray.init(runtime_env=RUNTIME_ENV, logging_level="CRITICAL", log_to_driver=False)
-        except ConnectionError as error:
-            raise InputError(f"Ray: {error}") from error
-        finally:
-            signal.signal(signal.SIGTERM, on_sigterm)  # ray.init puts its own in, which ends this process at once
+    """Compute what trials share; returns how many trials there is room for at once."""
     free_before_start()
     at_once = settings.concurrent_trials or concurrent_trials(sweep)
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # files for each trial that nobody reads: MLflow has it all

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from tclap.config import Configuration, config_hash
 from tclap.console import console
 from tclap.flags import SweepSettings
-from tclap.lanes.session import check_dataset, claimed, conclude, show, start, stopping_cleanly
+from tclap.lanes.preflight import check_dataset
+from tclap.lanes.session import claimed, conclude, show, start, stopping_cleanly
 from tclap.lanes.waves import Progress, run_wave
 from tclap.places import staged, stop_requested
 from tclap.report.tables import result_frame, untrained_warning, write_rows, write_tables
