@@ -32,6 +32,8 @@ address=$ip:$((20000 + SLURM_JOB_ID % 10000)) # jobs that share a node do not me
 # srun hands the environment on, so that every process has the token and nothing is written or on a command line.
 RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
 export RAY_AUTH_TOKEN RAY_AUTH_MODE=token RAY_ADDRESS=$address
+export RAY_TMPDIR=/tmp/ray-$SLURM_JOB_ID # Slurm's TMPDIR may be too long for the path of a socket
+mkdir -p "$RAY_TMPDIR"
 export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0 # for Ray Serve's sake a stopped node would linger for 30 s
 node=(--num-cpus "${SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}" --dashboard-agent-listen-port 0 --disable-usage-stats --block)
 

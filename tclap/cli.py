@@ -20,7 +20,7 @@ from tclap.commands.models import Models
 from tclap.commands.scoring import Retrieval, Zste
 from tclap.commands.training import Pretrain, Train
 from tclap.commands.using import Export, Score
-from tclap.console import run_or_exit
+from tclap.console import parse, run_or_exit
 
 
 class Tclap(BaseSettings):
@@ -63,6 +63,6 @@ class Tclap(BaseSettings):
 
 def main() -> None:
     def command() -> None:
-        CliApp.run(Tclap)
+        parse(Tclap)
 
     run_or_exit(command)

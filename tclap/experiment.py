@@ -21,8 +21,9 @@ from cachetools import LRUCache
 
 from tclap import distributed
 from tclap.config import Configuration, DataSettings, canonical_hash
+from tclap.data.audio import decode_problems, raise_problems
 from tclap.data.compose import Composites
-from tclap.data.dataset import Dataset, check_folds, decode_problems, digest, raise_problems, read_index
+from tclap.data.dataset import Dataset, check_folds, digest, read_index
 from tclap.data.draws import batch_schedule, check_batch_size, draw_pairs
 from tclap.evaluation.embed import embed_suite
 from tclap.evaluation.statistics import Score

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from upath import UPath
 
 from tclap import models
@@ -24,6 +24,7 @@ from tclap.config import (
     StageASettings,
     Trainable,
 )
+from tclap.environment import Environment
 from tclap.models.weights import RANDOM
 from tclap.places import at
 
@@ -105,6 +106,17 @@ class TrainingFlags(BaseModel):
 class SweepSettings(TrainingFlags, BaseSettings):
     """Flags shared by every sweep script."""
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, Environment(settings_cls), dotenv_settings, file_secret_settings
+
     model_config = SettingsConfigDict(
         env_prefix="TCLAP_",
         env_ignore_empty=True,  # compose files set a variable that is not given to nothing
@@ -133,6 +145,7 @@ class SweepSettings(TrainingFlags, BaseSettings):
     chunk: int | None = Field(None, ge=1, description="encode so many windows at once, for batches too big for memory")
     retrieval: tuple[str, ...] = Field((), description="score each trial on NAME=AUDIO_FOLDER,CAPTIONS_CSV; repeatable")
     allow_missing: bool = Field(False, description="retrieval without the clips that are missing or unusable")
+    allow_shared_recordings: bool = Field(False, description="say nothing of recordings whose clips cross the folds")
     mlflow_page: str | None = Field(None, description="where a browser finds MLflow; default: MLFLOW_TRACKING_URI")
     dry_run: bool = Field(False, description="print what would run, and stop")
 
@@ -190,7 +203,7 @@ class SweepSettings(TrainingFlags, BaseSettings):
     def identity(self) -> dict[str, Any]:
         """What a sweep's name stands for: every setting that changes its numbers, and none that does not."""
         where = {"name", "data", "storage", "cache", "workers", "use_gpu", "gpus_per_worker", "concurrent_trials"}
-        how = {"chunk", "preset", "allow_missing", "mlflow_page", "dry_run"}
+        how = {"chunk", "preset", "allow_missing", "allow_shared_recordings", "mlflow_page", "dry_run"}
         return self.model_dump(mode="json", exclude=where | how, exclude_none=True)
 
     @property

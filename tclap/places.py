@@ -102,11 +102,11 @@ def checkpoint_folder(sweep: Place, configuration: Configuration, seed: int) -> 
 def write_atomically(path: Place, text: str) -> None:
     """Write `text` so that a reader, or a kill, never meets half of it."""
     if not isinstance(path, Path):
-        path.write_text(text)  # one PUT
+        path.write_text(text, encoding="utf-8")  # one PUT
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}-{uuid.uuid4().hex}")  # not of tempfile, whose files only their owner reads
-    scratch.write_text(text)
+    scratch.write_text(text, encoding="utf-8")
     os.replace(scratch, path)
 
 
@@ -137,7 +137,7 @@ def _check_object_store(folder: UPath) -> None:
 
     probe = folder / f".writable-{os.getpid()}"
     try:
-        probe.write_text("")
+        probe.write_text("", encoding="utf-8")
         probe.unlink()
     except ImportError as error:
         raise InputError(f"storage {folder}: {error}") from error

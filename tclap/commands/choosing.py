@@ -14,6 +14,7 @@ from rich.table import Table
 from tclap.console import console
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
 from tclap.places import cache_folder, check_writable
+from tclap.redact import shown
 from tclap.report.leaderboard import (
     Guard,
     paired_cells,
@@ -153,7 +154,7 @@ def _print_test_scores(own: Sequence[Mapping[str, float]], base: Mapping[str, fl
 
 def _say_how_to_load(address: str, uri: str, storage: Path) -> None:
     console.print("to use it in Python:", markup=False)
-    console.print(f'  import mlflow; mlflow.set_tracking_uri("{uri}")', markup=False)
+    console.print(f'  import mlflow; mlflow.set_tracking_uri("{shown(uri)}")', markup=False)
     question = '{"audio": ["a.wav", "b.wav"], "text": ["dog before cat"]}'
     console.print(f'  mlflow.pyfunc.load_model("{address}").predict({question})', markup=False)
     flag = "" if storage == Path("runs") else f" --storage {shlex.quote(str(storage))}"

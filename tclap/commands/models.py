@@ -37,4 +37,4 @@ class Models(BaseModel):
         for listing in listings:
             found = f"weights in {listing.weights}" if listing.weights else f"no weights here: {listing.advice}"
             shown = found if family(listing.name).untrained is None else listing.advice
-            console.print(f"{listing.name}: {shown}", markup=False)
+            console.print(f"{listing.name}: {shown}")

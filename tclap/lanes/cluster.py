@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 
 import ray
 
-from tclap.errors import InputError
 from tclap.lanes.leftovers import free_before_start
+from tclap.lanes.preflight import connect_ray
 from tclap.sweep.sweep import Sweep
 
 # Train starts a process for each group that waits for notices of preempted nodes; a job that loses one goes on from its
@@ -27,29 +26,14 @@ TUNE_SETTINGS = {
 def open_cluster() -> None:
     """Connect to the cluster of RAY_ADDRESS, or start one on this machine. Raises InputError if that fails."""
     os.environ.update(TUNE_SETTINGS)
-    if not ray.is_initialized():
-        on_sigterm = signal.getsignal(signal.SIGTERM)
-        try:
-            ray.init(runtime_env={"env_vars": SETTINGS}, logging_level="CRITICAL", log_to_driver=False)
-        except ConnectionError as error:
-            raise InputError(f"Ray: {error}") from error
-        finally:
-            signal.signal(signal.SIGTERM, on_sigterm)  # ray.init puts its own in, which ends this process at once
+    connect_ray({"env_vars": SETTINGS})
     free_before_start()
 
 
 def room_for_lanes(sweep: Sweep) -> int:
-    """How many lanes the cluster has room for. Raises InputError if it has none for a single one."""
+    """How many lanes the cluster has room for; `preflight.check_room` has made sure of one."""
     there = ray.cluster_resources()
     fits = there.get("CPU", 0) / sweep.workers
     if sweep.gpus_per_worker:
         fits = min(fits, there.get("GPU", 0) / (sweep.workers * sweep.gpus_per_worker))
-    if fits < 1:
-        need = f"{sweep.workers} CPUs" + (
-            f" and {sweep.workers * sweep.gpus_per_worker:g} GPUs" if sweep.gpus_per_worker else ""
-        )
-        raise InputError(
-            f"a trial needs {need}, and the cluster has {there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs; "
-            "on a cluster that grows when asked, say how many trials to ask for: --concurrent-trials"
-        )
-    return math.floor(fits)
+    return max(1, math.floor(fits))

@@ -7,6 +7,7 @@ end with; what is between is the same.
 from __future__ import annotations
 
 import functools
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from rich.markup import escape
 
 from tclap.cache import node_cache, publish, published_dataset
 from tclap.config import Configuration, config_hash
@@ -35,6 +35,7 @@ from tclap.sweep.sources import JobSource, ListSource
 from tclap.sweep.sweep import Sweep
 from tclap.tracking import runs as tracking
 from tclap.tracking.reconcile import reconcile
+from tclap.tracking.uri import browse_command, shown
 
 SHOWN = ("zste/3A", "zste/3A_order", "zste/1")  # of each job of a list that ends
 DONE, FAILED, INTERRUPTED = 0, 1, 130  # exit codes; 130 is what a shell reports for Ctrl-C
@@ -59,10 +60,10 @@ def run_sweep(settings: SweepSettings, configurations: Sequence[Configuration], 
     plan = make_plan(configurations, settings.seeds)
     if settings.dry_run:
         preflight.check_dry(settings, plan.trials())
-        console.print(escape(describe(plan, read_ledger(settings.sweep_folder))))
+        console.print(describe(plan, read_ledger(settings.sweep_folder)))
         return DONE
     with claimed(settings, plan.trials()) as start:
-        console.print(escape(describe(plan, start.ledger)))
+        console.print(describe(plan, start.ledger))
         left = [job for job in plan.jobs if not start.ledger.is_done(job.configuration, job.seeds)]
         if left:
             run_jobs(start, left, plan.jobs, ListSource(plan.jobs, start.ledger), len(plan.jobs), SHOWN)
@@ -81,7 +82,7 @@ def write_table(
         return []
     files = write_tables(frame, folder / table, untrained_warning(start.settings.weights))
     files.append(write_rows(frame, table, objectives, folder))
-    console.print(escape(files[1].read_text(encoding="utf-8")))
+    console.print(files[1].read_text(encoding="utf-8"))
     return files
 
 
@@ -97,6 +98,9 @@ def claimed(settings: SweepSettings, configurations: Sequence[Configuration]) ->
     cache = _cache(settings)
     data = settings.data or default_dataset(settings.storage if isinstance(settings.storage, Path) else cache)
     preflight.check_dataset(data, configurations)
+    note = preflight.shared_recordings(data, configurations[0].data)
+    if note and not settings.allow_shared_recordings:
+        console.print(note, style="yellow")
     preflight.check_retrieval(settings)
     workspace = open_workspace(data, cache)
     check_clips(workspace, configurations[0].data)  # before the name is bound to the digest, which mending them changes
@@ -135,11 +139,14 @@ def run_jobs(
 
     settings, ledger = start.settings, start.ledger
     with stopping_cleanly(settings.sweep_folder):
-        preflight.check_ray_listens()
+        preflight.check_ray_address(os.environ.get("RAY_ADDRESS", ""))
+        preflight.check_socket_path(os.environ)
         preflight.decode_retrieval_clips(settings)
+        preflight.check_tracking(settings.storage.resolve())
+        open_cluster()
+        preflight.check_room(settings, ray.cluster_resources())
         sweep = _open_tracking(start)
         try:
-            open_cluster()
             lanes = settings.concurrent_trials or room_for_lanes(sweep)
             mailbox = open_mailbox()
             began = time.monotonic()
@@ -179,7 +186,7 @@ def _open_tracking(start: Start) -> Sweep:
     with tracking.answering(uri):
         client, experiment_id = tracking.connect(uri, storage)
         parent_run_id = _parent_run(client, experiment_id, start)
-        reconcile(client, experiment_id, settings.name, start.ledger)
+        _reconcile(client, experiment_id, start, parent_run_id)
     return Sweep(
         name=settings.name,
         folder=str(storage / settings.name),
@@ -203,6 +210,11 @@ def _parent_run(client: tracking.MlflowClient, experiment_id: str, start: Start)
     return tracking.sweep_run(client, experiment_id, name, identity, start.data, start.dataset_digest)
 
 
+def _reconcile(client: tracking.MlflowClient, experiment_id: str, start: Start, parent_run_id: str) -> None:
+    for line in reconcile(client, experiment_id, start.settings.name, start.ledger, parent_run_id):
+        console.print(line, style="yellow")
+
+
 def conclude(
     start: Start, files: Sequence[Path], missing: Sequence[tuple[Configuration, int]], unfinished: bool
 ) -> int:
@@ -214,11 +226,11 @@ def conclude(
     uri = tracking.tracking_uri(settings.storage)
     interrupted = unfinished and stop_requested(settings.sweep_folder)
     for configuration, seed in missing:
-        console.print(f"not done: {config_hash(configuration)}  {label(configuration)}  seed {seed}", markup=False)
+        console.print(f"not done: {config_hash(configuration)}  {label(configuration)}  seed {seed}")
     with tracking.answering(uri):
         client, experiment_id = tracking.connect(uri, settings.storage)
         run_id = _parent_run(client, experiment_id, start)
-        reconcile(client, experiment_id, settings.name, start.ledger)
+        _reconcile(client, experiment_id, start, run_id)
         for file in files:
             client.log_artifact(run_id, str(file))
         client.set_terminated(run_id, "KILLED" if interrupted else "FAILED" if missing else "FINISHED")
@@ -230,10 +242,10 @@ def conclude(
 
 
 def _say_where(settings: SweepSettings, uri: str, experiment_id: str, run_id: str) -> None:
-    console.print(f"files: {settings.sweep_folder}", markup=False)
+    console.print(f"files: {settings.sweep_folder}")
     if uri.startswith("sqlite"):
-        console.print(f"to browse: mlflow ui --backend-store-uri {uri} --port 5000", markup=False)
+        console.print(f"to browse: {browse_command(uri)}")
         page = "http://127.0.0.1:5000"
     else:
-        page = settings.mlflow_page or uri
-    console.print(f"then open {page}/#/experiments/{experiment_id}/runs/{run_id}", markup=False)
+        page = shown(settings.mlflow_page or uri)
+    console.print(f"then open {page}/#/experiments/{experiment_id}/runs/{run_id}")

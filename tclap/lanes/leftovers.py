@@ -94,9 +94,9 @@ def free_before_start() -> None:
 def _tell(freed: int | None) -> None:
     if freed is None:
         text = "Ray's dashboard does not answer, so what killed processes reserve cannot be freed"
-        console.print(text, markup=False, style="yellow")
+        console.print(text, style="yellow")
     elif freed:
-        console.print(f"freed {freed} placement groups of killed processes", markup=False, style="yellow")
+        console.print(f"freed {freed} placement groups of killed processes", style="yellow")
 
 
 def _list(what: Callable[..., list[Any]], *filters: tuple[str, str, str]) -> list[Any]:

@@ -1,30 +1,61 @@
-"""What is checked before anything starts: each problem is one line that names what is wrong and what would be right."""
+"""What can be checked before a sweep's parent run exists: each function returns, or raises InputError in one line.
+
+The order of a start: `check_outlives_job`, places.check_writable, `check_dataset`, `shared_recordings`,
+`check_retrieval`; then `check_ray_address`, `check_socket_path`, `decode_retrieval_clips` and `check_tracking`, none of
+which starts Ray; then `connect_ray` and `check_room`. Only after these is there a parent run, so none is left FAILED.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
-from collections.abc import Sequence
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-from tclap.config import Configuration
+import ray
+from ray.exceptions import RayError
+
+from tclap.config import Configuration, DataSettings
 from tclap.console import console
-from tclap.data.dataset import decode_problems, raise_problems, read_index
+from tclap.data.audio import decode_problems, raise_problems
+from tclap.data.dataset import read_index, shared_recordings_note
 from tclap.errors import InputError
 from tclap.evaluation.captioned import find_clips, read_captions
 from tclap.experiment import check
 from tclap.flags import SweepSettings
 from tclap.places import Place, is_local
+from tclap.redact import shown
+from tclap.tracking import runs as tracking
+
+LONGEST_SOCKET_PATH = 107  # bytes; the system's limit
+SOCKET = "ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"  # below RAY_TMPDIR or TMPDIR
+RAY_ANSWERS_S = 180.0  # starting Ray on a slow disk takes a minute
+PROBE_S = 2.0
+# Not AssertionError: that is a bug, of Ray or ours, and its traceback is wanted.
+RAY_ERRORS = (RayError, OSError, ValueError, RuntimeError, TypeError, KeyError, ImportError)
 
 
 def check_outlives_job(storage: Place) -> None:
+    """Raise InputError if a Ray job's results would vanish with it."""
     # Set by Ray in the environment of a job's command.
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and is_local(storage) and not storage.is_absolute():
         raise InputError(
             f"--storage {storage} is in the job's folder and would vanish with it: give a folder that every node sees, "
             "or set TCLAP_STORAGE where Ray starts"
         )
+
+
+def check_dataset(data: Path, configurations: Sequence[Configuration]) -> None:
+    """Raise InputError if folds or batch sizes do not fit the dataset at `data`; reads no audio."""
+    dataset = read_index(data)
+    for configuration in configurations:
+        check(dataset, configuration)
 
 
 def check_dry(settings: SweepSettings, configurations: Sequence[Configuration]) -> None:
@@ -35,30 +66,20 @@ def check_dry(settings: SweepSettings, configurations: Sequence[Configuration]) 
         console.print(f"note: {settings.data} does not exist yet, so folds and batch sizes are not checked")
 
 
-def check_dataset(data: Path, configurations: Sequence[Configuration]) -> None:
-    dataset = read_index(data)
-    for configuration in configurations:
-        check(dataset, configuration)
+def shared_recordings(data: Path, settings: DataSettings) -> str | None:
+    """One line on the recordings that have clips in more than one of the three fold sets; None if none has."""
+    sets = {"train_folds": settings.train_folds, "eval_folds": settings.eval_folds, "test_folds": settings.test_folds}
+    return shared_recordings_note(read_index(data), sets)
 
 
 def check_retrieval(settings: SweepSettings) -> None:
+    """Raise InputError if caption files cannot be read, or name clips that are missing and must not be."""
     for name, (folder, csv) in settings.retrieval_sets().items():
         missing = find_clips(folder, read_captions(csv)).missing
         if missing:
-            console.print(f"retrieval {name}: {len(missing)} clips missing in {folder}", markup=False)
+            console.print(f"retrieval {name}: {len(missing)} clips missing in {folder}")
             if not settings.allow_missing:
                 raise InputError(f"{folder} lacks {len(missing)} clips of {csv}; --allow-missing goes on without them")
-
-
-def check_ray_listens() -> None:
-    """Raise InputError if RAY_ADDRESS names a host and port at which nobody listens: Ray would try for minutes."""
-    address = os.environ.get("RAY_ADDRESS", "")
-    named = urlsplit(address if "//" in address else f"//{address}")  # local and auto name no port
-    if named.hostname and named.port:
-        try:
-            socket.create_connection((named.hostname, named.port), timeout=10).close()
-        except OSError as error:
-            raise InputError(f"no Ray cluster at RAY_ADDRESS={address}: {error}") from error
 
 
 def decode_retrieval_clips(settings: SweepSettings) -> None:
@@ -66,6 +87,118 @@ def decode_retrieval_clips(settings: SweepSettings) -> None:
     for name, (folder, csv) in settings.retrieval_sets().items():
         problems = decode_problems(find_clips(folder, read_captions(csv)).paths)
         if settings.allow_missing and problems:
-            console.print(f"retrieval {name}: without {'; '.join(problems.values())}", markup=False)
+            console.print(f"retrieval {name}: without {'; '.join(problems.values())}")
         else:
             raise_problems(folder, problems.values())
+
+
+def check_tracking(storage: Place) -> None:
+    """Raise InputError if MLflow does not answer, or if its experiment cannot be logged to; makes the experiment."""
+    uri = tracking.tracking_uri(storage)
+    with tracking.answering(uri):
+        tracking.connect(uri, storage)
+
+
+def check_ray_address(address: str) -> None:
+    """Raise InputError if RAY_ADDRESS is none, or if nobody, or something else than Ray, listens there.
+
+    Ray itself would try for minutes at the one, and for ever at its dashboard's port.
+    """
+    if not address or address in ("local", "auto"):
+        return
+    wrong = f"RAY_ADDRESS={shown(address)}"
+    if address.startswith(("http://", "https://")):
+        raise InputError(f"{wrong} is the dashboard's: name Ray's own port, HOST:6379, or use `ray job submit`")
+    try:
+        named = urlsplit(address if "//" in address else f"//{address}")
+        host, port = named.hostname, named.port
+    except ValueError as error:
+        raise InputError(f"{wrong}: {error}; write HOST:PORT, such as head:6379") from error
+    if not host or not port:
+        raise InputError(f"{wrong} names no {'port' if host else 'host'}: write HOST:PORT, such as head:6379")
+    try:
+        with socket.create_connection((host, port), timeout=10) as connection:
+            connection.settimeout(PROBE_S)
+            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            answer = _first_bytes(connection)
+    except OSError as error:
+        raise InputError(f"no Ray cluster at {wrong}: {error}") from error
+    if answer.startswith(b"HTTP/1"):
+        raise InputError(f"{wrong} speaks HTTP, as Ray's dashboard does: name Ray's own port, such as {host}:6379")
+
+
+def _first_bytes(connection: socket.socket) -> bytes:
+    try:
+        return connection.recv(16)
+    except OSError:  # Ray says nothing to that, or ends the connection
+        return b""
+
+
+def check_socket_path(environment: Mapping[str, str]) -> None:
+    """Raise InputError if Ray, started here, would put its sockets at a path that is too long for the system."""
+    if environment.get("RAY_ADDRESS", "local") not in ("", "local"):
+        return  # it runs already
+    variable = "RAY_TMPDIR" if "RAY_TMPDIR" in environment else "TMPDIR"
+    folder = environment.get(variable, "/tmp")
+    length = len(os.fsencode(os.path.join(folder, SOCKET)))
+    if length > LONGEST_SOCKET_PATH:
+        raise InputError(
+            f"{variable}={folder}: Ray's sockets below it would have paths of {length} bytes, over the "
+            f"{LONGEST_SOCKET_PATH} that the system takes: set RAY_TMPDIR to a short folder, such as /tmp/ray-$USER"
+        )
+
+
+def connect_ray(runtime_env: dict[str, Any]) -> None:
+    """Start or join Ray, unless that is done. Raises InputError with what Ray says; ends the process if it hangs."""
+    if ray.is_initialized():
+        return
+    address = os.environ.get("RAY_ADDRESS", "")
+    where = f" at RAY_ADDRESS={shown(address)}" if address else ""
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    try:
+        with _within(RAY_ANSWERS_S, f"Ray{where} does not answer within {RAY_ANSWERS_S:g} s: is it Ray's own port?"):
+            ray.init(runtime_env=runtime_env, logging_level="CRITICAL", log_to_driver=False)
+    except RAY_ERRORS as error:
+        said = shown(" ".join(str(error).split()))[:500]
+        raise InputError(f"Ray{where}: {said or type(error).__name__}") from error
+    finally:
+        signal.signal(signal.SIGTERM, on_sigterm)  # ray.init puts its own in, which ends this process at once
+
+
+@contextmanager
+def _within(seconds: float, message: str) -> Iterator[None]:
+    """End this process in one line, as an InputError does, if the block takes longer.
+
+    Ray waits in code that neither a signal's handler nor an exception in another thread can leave.
+    """
+
+    def end() -> None:
+        console.file.flush()
+        print(f"error: {message}", file=sys.stderr, flush=True)
+        os._exit(2)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def check_room(settings: SweepSettings, there: Mapping[str, float]) -> None:
+    """Raise InputError if the cluster, with the resources `there`, has no room for one trial and does not grow.
+
+    A cluster that grows when asked is one for which --concurrent-trials says how many to ask for.
+    """
+    if settings.concurrent_trials is not None:
+        return
+    gpus = settings.workers * settings.gpus_per_worker if settings.use_gpu else 0.0
+    if there.get("CPU", 0) >= settings.workers and there.get("GPU", 0) >= gpus:
+        return
+    flag = "--use-gpu: " if there.get("GPU", 0) < gpus else ""
+    raise InputError(
+        f"{flag}a trial needs {settings.workers} CPUs and {gpus:g} GPUs, and the cluster has {there.get('CPU', 0):g} "
+        f"CPUs and {there.get('GPU', 0):g} GPUs; on a cluster that grows when asked, say how many trials to ask for: "
+        "--concurrent-trials"
+    )

@@ -53,7 +53,7 @@ class Progress(tune.Callback):
         return {}  # Tune stores its callbacks in a snapshot that nobody reads
 
     def say(self, text: str, style: str | None = None) -> None:
-        console.print(text, markup=False, style=style)
+        console.print(text, style=style)
 
     def _steps_left(self, job: Job) -> int:
         done = len(self._ledger.of(job.configuration, job.seeds))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import functools
+import shlex
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import sqlalchemy
-from rich.markup import escape
 
 from tclap.config import Configuration
 from tclap.console import console
@@ -17,10 +15,12 @@ from tclap.errors import InputError
 from tclap.lanes import preflight
 from tclap.lanes.driver import DONE, Start, claimed, conclude, run_jobs, write_table
 from tclap.places import staged, write_atomically
+from tclap.redact import shown
 from tclap.report.leaderboard import write_leaderboard
 from tclap.report.study_plots import write_study_plots
 from tclap.report.tables import result_frame
 from tclap.search_flags import SearchSettings
+from tclap.sweep import journal
 from tclap.sweep import study as studies
 from tclap.sweep.ledger import Ledger, read_ledger
 from tclap.sweep.plan import Plan, describe, make_plan
@@ -41,7 +41,7 @@ def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -
         preflight.check_dry(settings, shared.trials())
         _describe(settings, limit)
         plan = Plan(tuple(shared.stage_a_jobs()), settings.seeds)
-        console.print(escape(describe(plan, read_ledger(settings.sweep_folder))))
+        console.print(describe(plan, read_ledger(settings.sweep_folder)))
         return DONE
     _study_place(settings)
     with claimed(settings, shared.trials()) as start:
@@ -70,7 +70,7 @@ def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -
 
 
 def _say_waiting(text: str) -> None:
-    console.print(text, markup=False, style="yellow")
+    console.print(text, style="yellow")
 
 
 def _study_place(settings: SearchSettings) -> str | Path:
@@ -91,15 +91,20 @@ def _open_study(
     """
     choices = settings.choices()
     owner = None if settings.study is None else _owner(settings, start.dataset_digest)
+    place = _study_place(settings)
+    damaged = journal.set_aside_if_damaged(place) if isinstance(place, Path) else None
     try:
-        study = studies.open_study(
-            settings.name, _study_place(settings), settings.sampler, settings.seed, settings.objectives, owner
-        )
+        study = studies.open_study(settings.name, place, settings.sampler, settings.seed, settings.objectives, owner)
+        if damaged is not None:
+            done = journal.done_points(settings.sweep_folder, choices, settings.at)
+            count = journal.rebuild(study, choices, done, functools.partial(_objectives_at, settings, start.ledger))
+            text = f"the study's journal was damaged: it is kept as {damaged}, and {count} results are in a new one"
+            console.print(text, style="yellow")
         studies.take_up(study, choices, functools.partial(_objectives_at, settings, start.ledger))
         studies.enqueue_first(study, choices, first)
         return study, [trial.params for trial in studies.visited(study, choices).values()]
     except studies.STORAGE_ERRORS as error:
-        raise InputError(f"the study's storage cannot be used: {error.__cause__ or error}") from error
+        raise InputError(f"the study's storage cannot be used: {shown(str(error.__cause__ or error))}") from error
 
 
 def _owner(settings: SearchSettings, dataset_digest: str) -> dict[str, Any]:
@@ -147,10 +152,9 @@ def _conclude(start: Start, settings: SearchSettings, configurations: Sequence[C
     plan = make_plan(configurations, settings.seeds)
     missing = [(c, s) for c in plan.trials() for s in plan.seeds if start.ledger.get(c, s) is None]
     if len(plan.trials()) >= studies.size(settings.choices()) and not missing:
-        console.print("the space is spent: every configuration has been tried", markup=False)
+        console.print("the space is spent: every configuration has been tried")
     place = _study_place(settings)
-    shown = place if isinstance(place, Path) else sqlalchemy.make_url(place)  # which hides the password
-    console.print(f"study: optuna-dashboard {shown}", markup=False)
+    console.print(f"study: optuna-dashboard {shlex.quote(shown(str(place)))}")
     with staged(settings.sweep_folder) as written:
         files = write_table(start, configurations, "search", settings.objectives, written)
         if files:

@@ -22,7 +22,7 @@ def stopping_cleanly(folder: Place) -> Iterator[None]:
     def ask_to_stop(number: int, frame: object) -> None:
         _restore(before)
         stop_file(folder).touch()
-        console.print("stopping: what runs is checkpointed first (again to stop at once)", markup=False)
+        console.print("stopping: what runs is checkpointed first (again to stop at once)")
 
     before.update({number: signal.signal(number, ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)})
     try:
@@ -39,5 +39,5 @@ def _restore(handlers: dict[int, Any]) -> None:
 
 
 def say_how_to_go_on() -> None:
-    console.print("stopped; the same command goes on from here:", markup=False)
-    console.print(shlex.join(["python", *sys.argv]), markup=False)
+    console.print("stopped; the same command goes on from here:")
+    console.print(shlex.join(["python", *sys.argv]))

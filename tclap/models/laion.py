@@ -249,7 +249,7 @@ def _front_end(file: Path | None, config: ClapConfig) -> dict[str, Any]:
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(file.read_text())
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{file} cannot be read: {error}") from error
     return content

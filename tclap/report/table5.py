@@ -87,6 +87,7 @@ def write(scored: Sequence[ScoredModel], stem: Path) -> list[Path]:
     """Write `stem`.csv, .md and .html; returns their paths."""
     paths = [stem.with_suffix(suffix) for suffix in (".csv", ".md", ".html")]
     shown = shown_frame(scored)
+    notes = [f"{one.model} is not scored: {one.problem}" for one in scored if one.problem]
     write_atomically(paths[0], frame(scored).to_csv(index=False, lineterminator="\n"))
     grid = text_grid(shown, note=" ".join([*(f"{note}." for note in notes), NOTE]), fixed=1)
     write_atomically(paths[1], markdown([grid]))

@@ -46,6 +46,10 @@ class Ledger:
         self._folder = folder
         self._results = {result.key: result for result in results}
 
+    @property
+    def folder(self) -> Place:
+        return self._folder
+
     def add(self, result: Result) -> None:
         self._results[result.key] = result
 

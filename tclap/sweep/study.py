@@ -10,6 +10,7 @@ import itertools
 import json
 import logging
 import math
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,10 +23,12 @@ from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._file import LOCK_FILE_SUFFIX
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from tclap.errors import InputError
+from tclap.redact import shown
 from tclap.sweep.claim import differences
 
 Choices = Mapping[str, Sequence[Any]]
@@ -53,14 +56,16 @@ def open_study(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     place: BaseStorage
     if isinstance(storage, Path):
-        place = JournalStorage(JournalFileBackend(str(storage)))
+        place = JournalStorage(_journal(storage))
     else:
         logging.getLogger("alembic").setLevel(logging.WARNING)
         try:
             # A server closes connections that nothing used while a trial ran for hours.
             place = RDBStorage(storage, engine_kwargs={"pool_pre_ping": True})
         except (SQLAlchemyError, ImportError) as error:
-            raise InputError(f"--study: Optuna cannot use this database: {str(error).splitlines()[0]}") from error
+            raise InputError(
+                f"--study: Optuna cannot use this database: {shown(str(error).splitlines()[0])}"
+            ) from error
     study = optuna.create_study(
         study_name=name, storage=place, load_if_exists=True, directions=["maximize"] * len(objectives)
     )
@@ -78,6 +83,15 @@ def open_study(
     # Seeded by what was drawn before, too: a resumed search must not draw its first points again.
     study.sampler = _sampler(sampler, int(np.random.SeedSequence([seed, len(study.trials)]).generate_state(1)[0]))
     return study
+
+
+def _journal(file: Path) -> JournalFileBackend:
+    """The journal by its absolute path: Optuna's lock is a link to it, and would spin for ever on one that dangles."""
+    path = os.path.abspath(file)
+    lock = path + LOCK_FILE_SUFFIX
+    if os.path.islink(lock) and not os.path.exists(lock):
+        os.unlink(lock)  # left by a killed process that named the journal by a relative path
+    return JournalFileBackend(path)
 
 
 def _sampler(kind: str, seed: int) -> BaseSampler:
@@ -119,7 +133,7 @@ def ask(study: optuna.study.Study, choices: Choices, limit: int, in_order: bool,
 
     in_order: take the points of the product one after another instead of the sampler's.
     """
-    distributions = {name: _distribution(values) for name, values in choices.items()}
+    drawn_from = distributions(choices)
     while True:
         seen = visited(study, choices)
         waiting = [t for t in study.get_trials(deepcopy=False) if t.state == TrialState.WAITING]
@@ -128,7 +142,7 @@ def ask(study: optuna.study.Study, choices: Choices, limit: int, in_order: bool,
             return None
         if in_order and not waiting:
             study.enqueue_trial(next(_unseen(choices, seen)))
-        trial = study.ask(distributions)
+        trial = study.ask(drawn_from)
         before = seen.get(key(trial.params))
         if before is None or before.number == trial.user_attrs.get(RETRY_OF):
             return trial
@@ -162,6 +176,11 @@ def _nearest(
         if unseen:
             return unseen[int(np.random.default_rng(seed).integers(len(unseen)))]
     raise ValueError("every point has been seen")
+
+
+def distributions(choices: Choices) -> dict[str, BaseDistribution]:
+    """What Optuna draws each value from."""
+    return {name: _distribution(values) for name, values in choices.items()}
 
 
 def _distribution(values: Sequence[Any]) -> BaseDistribution:

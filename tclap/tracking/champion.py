@@ -22,6 +22,7 @@ from mlflow.types.schema import Array
 import tclap
 from tclap import plugins
 from tclap.errors import InputError
+from tclap.redact import shown
 from tclap.tracking.read import Trial
 
 MODEL, ALIAS = "tclap", "champion"
@@ -106,7 +107,9 @@ def fetch(address: str, uri: str, scratch: Path) -> Path:
         with global_store(uri):
             folder = Path(mlflow.artifacts.download_artifacts(address, dst_path=str(scratch)))
     except MlflowException as error:
-        raise InputError(f"{address} cannot be had from MLflow at {uri}: {str(error).splitlines()[0]}") from error
+        raise InputError(
+            f"{address} cannot be had from MLflow at {shown(uri)}: {shown(str(error).splitlines()[0])}"
+        ) from error
     place = folder / "artifacts" / "checkpoint"
     if not place.is_dir():
         raise InputError(f"{address} is not a model that `tclap best` registered: it has no artifacts/checkpoint")

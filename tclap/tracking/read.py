@@ -13,13 +13,14 @@ from typing import Any
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 from pydantic import ValidationError
 
 from tclap.config import Configuration, config_hash
 from tclap.errors import InputError
+from tclap.redact import shown
 from tclap.report.tables import ROWS, long_frame
 from tclap.tracking import runs as tracking
+from tclap.tracking.uri import check_not_deleted, database_file
 
 SCORES = ("zste/", "retrieval/")
 
@@ -62,16 +63,18 @@ def open_store(storage: Path) -> tuple[MlflowClient, str, str]:
     """Client, experiment id and URI of an MLflow store that exists. Raises InputError where there is none."""
     uri = tracking.tracking_uri(storage)
     hint = "--storage names the sweep's storage folder, MLFLOW_TRACKING_URI a server"
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
-        raise InputError(f"no MLflow store at {uri}: {hint}")
+    database = database_file(uri)
+    if database is not None and not os.path.isfile(database):
+        raise InputError(f"no MLflow store at {shown(uri)}: {hint}")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    client = MlflowClient(uri)
-    try:
+    with tracking.answering(uri):
+        client = MlflowClient(uri)
         experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
-    except MlflowException as error:
-        raise InputError(f"MLflow at {uri} cannot be read: {str(error).splitlines()[0]}") from error
     if experiment is None:
-        raise InputError(f"MLflow at {uri} has no experiment {tracking.EXPERIMENT!r}: no sweep has run there; {hint}")
+        raise InputError(
+            f"MLflow at {shown(uri)} has no experiment {tracking.EXPERIMENT!r}: no sweep has run there; {hint}"
+        )
+    check_not_deleted(experiment, uri)
     return client, experiment.experiment_id, uri
 
 
@@ -106,7 +109,7 @@ def _facts(client: MlflowClient, parent: Run) -> dict[str, Any]:
         return {"table": "table", "objectives": [], "rows": []}
     with tempfile.TemporaryDirectory() as scratch:
         file = client.download_artifacts(parent.info.run_id, ROWS, scratch)
-        facts: dict[str, Any] = json.loads(Path(file).read_text())
+        facts: dict[str, Any] = json.loads(Path(file).read_text(encoding="utf-8"))
     return facts
 
 

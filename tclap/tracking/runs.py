@@ -13,7 +13,6 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,19 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
-from requests.exceptions import RequestException
 
 from tclap.config import Configuration, config_hash
 from tclap.errors import InputError
 from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import summary
 from tclap.places import Place
+from tclap.redact import shown
 from tclap.sweep.ledger import Result
 from tclap.sweep.plan import label
+from tclap.tracking.uri import answering as answering
+from tclap.tracking.uri import check_not_deleted, database_file
+from tclap.tracking.uri import is_away as is_away
+from tclap.tracking.uri import tracking_uri as tracking_uri
 
 EXPERIMENT = "tclap"
 KIND_SWEEP, KIND_TRIAL, KIND_STAGE_A = "sweep", "trial", "stage_a"
@@ -37,28 +40,23 @@ PACKAGES = ("tclap", "torch", "ray", "mlflow", "optuna", "numpy", "msclap")
 BATCH_METRICS = 900  # MLflow takes 1000 metrics in one log_batch
 
 
-def tracking_uri(storage: Place) -> str:
-    """MLFLOW_TRACKING_URI, or SQLite below `storage`. Raises InputError where neither is possible."""
-    given = os.environ.get("MLFLOW_TRACKING_URI")
-    if not given and not isinstance(storage, Path):
-        raise InputError(f"--storage {storage} cannot hold MLflow's database: set MLFLOW_TRACKING_URI to a server")
-    return given or f"sqlite:///{storage.resolve() / 'mlflow.db'}"
-
-
 def connect(uri: str, storage: Place) -> tuple[MlflowClient, str]:
     """A client and the id of the experiment, made where it does not exist.
 
     Call it once in the driver before any worker does: the first client of a fresh SQLite file makes its tables.
+    Raises InputError if the experiment was deleted, and what MLflow raises (`uri.ERRORS`) if there is no answer.
     """
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # its "creating tables" would look like an error
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # the sweep's last lines say it once
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is not None:
+        check_not_deleted(experiment, uri)
         return client, experiment.experiment_id
     # A server decides for itself where artifacts go; SQLite would put them below the working directory.
-    beside = storage.resolve() if isinstance(storage, Path) else Path(uri.removeprefix("sqlite:///")).resolve().parent
-    location = (beside / "mlartifacts").as_uri() if uri.startswith("sqlite") else None
+    database = database_file(uri)
+    beside = storage.resolve() if isinstance(storage, Path) else database.parent if database else None
+    location = (beside / "mlartifacts").as_uri() if database and beside else None
     try:
         return client, client.create_experiment(EXPERIMENT, artifact_location=location)
     except MlflowException as error:
@@ -88,8 +86,8 @@ def sweep_run(
         ]
         if changes:
             raise InputError(
-                f"the name {name} stands for another sweep in MLflow ({client.tracking_uri}): {'; '.join(changes)}; "
-                "choose another --name"
+                f"the name {name} stands for another sweep in MLflow ({shown(client.tracking_uri)}): "
+                f"{'; '.join(changes)}; choose another --name"
             )
     dataset = {"data": str(data.resolve()), "dataset_digest": dataset_digest}
     tags = {"mlflow.runName": name, **dataset, **_provenance()}
@@ -160,23 +158,6 @@ def find_runs(client: MlflowClient, experiment_id: str, tags: Mapping[str, str])
         token = page.token
         if not token:
             return runs
-
-
-def is_away(error: BaseException) -> bool:
-    """Whether MLflow's client gave up on a server that does not answer, or only with errors of its own."""
-    return isinstance(error, MlflowException) and isinstance(error.__context__, RequestException)
-
-
-@contextmanager
-def answering(uri: str) -> Iterator[None]:
-    """Raise InputError where MLflow's server does not answer, or refuses, in the block."""
-    try:
-        yield
-    except MlflowException as error:
-        first = str(error).splitlines()[0]
-        raise InputError(
-            f"MLflow at {uri}: {first} (what is done stays; the same command goes on from there)"
-        ) from error
 
 
 def finish(
@@ -256,7 +237,8 @@ def _provenance() -> dict[str, str]:
 def _git_commit() -> str | None:
     here = Path(__file__).parent
     try:
-        out = subprocess.run(["git", "-C", here, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+        command = ["git", "-C", str(here), "rev-parse", "HEAD"]
+        out = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     except FileNotFoundError:  # no git on this machine: an image, say
         return None
     return out.stdout.strip() or None if out.returncode == 0 else None

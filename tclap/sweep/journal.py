@@ -1,0 +1,126 @@
+"""A search's journal file that a crash or a full disk has damaged: it is set aside, and made again from the results.
+
+Optuna reads a journal line by line. A blank line, two records on one line or a row of NULs stop it with a traceback. A
+last line without its end does not, but the next record is glued to it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from pydantic import ValidationError
+
+from tclap.config import Configuration, config_hash
+from tclap.errors import InputError
+from tclap.places import RESULT, Place, fetched
+from tclap.sweep.study import Choices, distributions, key, visited
+from tclap.training import checkpoint
+
+MAKES_A_STUDY = 0  # the first record's op_code
+# What Optuna raises when a journal's records, each of them JSON, make no sense together.
+NONSENSE = (KeyError, IndexError, TypeError, ValueError, AttributeError, AssertionError, RecursionError)
+
+
+def set_aside_if_damaged(journal: Path) -> Path | None:
+    """Rename a journal that Optuna could not read; its new name, or None if it is sound or not there.
+
+    Call it while no search has the journal open. Raises InputError if the file cannot be read or renamed.
+    """
+    try:
+        if not os.path.lexists(journal) or _is_sound(journal):
+            return None
+        number = 1
+        while (kept := journal.with_name(f"{journal.name}.damaged-{number}")).exists():
+            number += 1
+        os.replace(journal, kept)
+    except OSError as error:
+        raise InputError(f"the study's journal {journal} cannot be read: {error.strerror}") from error
+    return kept
+
+
+def _is_sound(journal: Path) -> bool:
+    with open(journal, "rb") as file:
+        for number, line in enumerate(file):
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                return False
+            if not line.endswith(b"\n") or not isinstance(record, dict) or not isinstance(record.get("op_code"), int):
+                return False
+            if number == 0 and record["op_code"] != MAKES_A_STUDY:
+                return False  # Optuna passes over what belongs to a study that it does not know
+    try:
+        storage = JournalStorage(JournalFileBackend(os.path.abspath(journal)))
+        for study in storage.get_all_studies():
+            storage.get_all_trials(study._study_id)
+    except (*NONSENSE, optuna.exceptions.OptunaError):
+        return False
+    return True
+
+
+def done_points(
+    sweep: Place, choices: Choices, at: Callable[[dict[str, Any]], Configuration]
+) -> Iterator[dict[str, Any]]:
+    """The points of `choices` with a result in the sweep's folder, as their checkpoints say; by hash."""
+    trials = sweep / "trials"
+    if not trials.is_dir():
+        return
+    found: list[Place] = list(trials.iterdir())
+    for trial in sorted(found, key=str):
+        for seed in trial.glob("seed-*"):
+            if not (seed / RESULT).exists():
+                continue
+            try:
+                with fetched(seed / "checkpoint") as saved:
+                    made = checkpoint.read_config(saved).get("provenance")
+                configuration = Configuration.model_validate(made["configuration"] if isinstance(made, dict) else None)
+            except (InputError, OSError, KeyError, ValidationError):
+                continue  # it is trained again, and its score is the same
+            point = _point(configuration, choices)
+            if point is not None and config_hash(at(point)) == trial.name:
+                yield point
+                break
+
+
+def _point(configuration: Configuration, choices: Choices) -> dict[str, Any] | None:
+    """Where a configuration lies among `choices`; None if it is stage A alone, or not among them."""
+    if configuration.coefficients is None or configuration.optimiser_b is None:
+        return None
+    values = {
+        "stages": configuration.stages,
+        "batch_size": configuration.batch_size,
+        "lr": configuration.optimiser_b.lr,
+        **configuration.coefficients.model_dump(),
+    }
+    if not all(name in values and values[name] in choices[name] for name in choices):
+        return None
+    return {name: values[name] for name in choices}
+
+
+def rebuild(
+    study: optuna.study.Study,
+    choices: Choices,
+    points: Iterator[dict[str, Any]],
+    values_of: Callable[[dict[str, Any]], Sequence[float] | None],
+) -> int:
+    """Tell a new study what is done; returns how many points that was.
+
+    values_of: the objectives of a point whose results are all there, else None.
+    """
+    known: Mapping[Any, Any] = visited(study, choices)
+    count = 0
+    for point in points:
+        values = values_of(point)
+        if values is not None and key(point) not in known:
+            study.add_trial(
+                optuna.trial.create_trial(params=point, distributions=distributions(choices), values=list(values))
+            )
+            count += 1
+    return count
