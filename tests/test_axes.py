@@ -44,6 +44,8 @@ def b(**changes: Any) -> Configuration:
 def two_values(axis: Axis) -> list[str]:
     """Two values that a user could write, by the type of the field."""
     kind = axis.kinds[0]
+    if axis.name == "model":
+        return ["laion", "msclap-2022"]
     if axis.name in ("train_folds", "eval_folds", "test_folds"):
         return {"train_folds": ["1+2", "1"], "eval_folds": ["4", "4+6"], "test_folds": ["5", "5+7"]}[axis.name]
     if str(get_origin(kind)) == "typing.Literal":

@@ -57,7 +57,7 @@ class Check(BaseModel):
         sets = {name: folds for name, folds in asked.items() if folds}
         each: dict[str, tuple[int, ...]] = {f"fold {fold}": (int(fold),) for fold in np.unique(dataset.folds)}
         files = [dataset.path(clip) for clip in range(len(dataset.filenames))]
-        problems = list(decode_problems(files, family(self.model).describe(self.model).sample_rate_hz).values())
+        problems = list(decode_problems(files, family(self.model).describe(self.model, "paper", None).sample_rate_hz).values())
         problems += datasets.fold_problems(dataset, sets or each)
         for problem in problems:
             console.print(problem)
