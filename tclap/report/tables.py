@@ -28,8 +28,7 @@ OWN_PREFIXES = ("retrieval/", "order/")  # metrics that a frame calls by their w
 AXIS_OF = {axis.column: axis for axis in AXES}
 NOTE = (
     "Percent; bold: the best of a column. Ours: mean over seeds, ± half of its 95% t-interval where there are several. "
-    "3A_order: forward or reversed, chance 50. Rows named *paper* are Table IV as printed (msclap, ESC-50, batch 256); "
-    "its 5A lies below what a random model gets under half credit, so it is not the same score as ours (marked †)."
+    "3A_order: forward or reversed, chance 50. Rows named *paper* are Table IV as printed (msclap, ESC-50, batch 256)."
 )
 ORDER_NOTE = (
     "Order that cannot be faked. moved: 3A_order at timings that training does not draw. paired: forward and reversed "
