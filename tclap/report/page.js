@@ -1,14 +1,13 @@
 "use strict";
 // Later columns of a row's name stick beside the earlier ones: their offset is the width of those before.
 function fixColumns(table) {
-  for (const row of table.rows) {
-    let left = 0;
-    for (const cell of row.cells) {
-      if (!cell.classList.contains("fixed")) break;
-      cell.style.left = `${left}px`;
-      left += cell.getBoundingClientRect().width;
-    }
+  const offsets = [];
+  let left = 0;
+  for (const header of table.querySelectorAll("th.fixed")) {
+    offsets.push(`${left}px`);
+    left += header.getBoundingClientRect().width;
   }
+  for (const row of table.rows) offsets.forEach((offset, column) => { row.cells[column].style.left = offset; });
 }
 // A cell's number ("72.0 ± 6.6" is 72), or its text; the paper's rows go wherever the row above them goes.
 function keyOf(row, column) {

@@ -51,35 +51,33 @@ def write_page(page: Page, path: Path) -> Path:
 
 def page_html(page: Page) -> str:
     """The whole report as one html text."""
-    parts = [("leaderboard", "Leaderboard", ""), *_parts(page)] if len(page.frame) else []
-    if parts:
-        parts[0] = ("leaderboard", "Leaderboard", _leaderboard(page))
+    ranked = rank(page.frame, page.objectives[0], page.guards, page.objectives) if len(page.frame) else None
+    parts = [] if ranked is None else [("leaderboard", "Leaderboard", _leaderboard(page, ranked)), *_parts(page)]
     links = "".join(f"<a href='#{key}'>{heading}</a>" for key, heading, _ in parts)
     body = "".join(f"<section><h2 id={key}>{heading}</h2>{content}</section>" for key, heading, content in parts)
-    return with_plotly(f"{page.name}: report", f"{_head(page)}<nav>{links}</nav>{body}")
+    return with_plotly(f"{page.name}: report", f"{_head(page, ranked)}<nav>{links}</nav>{body}")
 
 
-def _head(page: Page) -> str:
+def _head(page: Page, ranked: pd.DataFrame | None) -> str:
     frame = page.frame
+    best = going_on = warning = nothing = ""
     facts = [("status", page.status or "done"), ("model", page.about.model), ("data", page.about.data)]
-    if len(frame):
+    if ranked is None:
+        nothing = "<p class=lead>Nothing is done yet; this page is written again as jobs end.</p>"
+    else:
+        best = html.escape(best_line(ranked, page.objectives[0], hash_labels(frame)))
+        best = f"<p>Best: <strong>{best}</strong></p>"
         facts.append(("configurations", str(frame["config_hash"].nunique())))
         facts.append(("seeds", ", ".join(str(seed) for seed in sorted(frame["seed"].unique()))))
     cards = "".join(f"<div><span>{name}</span><b>{html.escape(value)}</b></div>" for name, value in facts if value)
-    best = f"<p>Best: <strong>{html.escape(_best(page))}</strong></p>" if len(frame) else ""
-    warning = f"<p class=warning>{html.escape(page.warning.replace('*', ''))}</p>" if page.warning else ""
-    going_on = f"<p class=note>To go on: <code>{html.escape(page.command)}</code></p>" if page.command else ""
-    nothing = "" if len(frame) else "<p class=lead>Nothing is done yet; this page is written again as jobs end.</p>"
+    if page.warning:
+        warning = f"<p class=warning>{html.escape(page.warning.replace('*', ''))}</p>"
+    if page.command:
+        going_on = f"<p class=note>To go on: <code>{html.escape(page.command)}</code></p>"
     return f"<h1>{html.escape(page.name)}</h1>{warning}<div class=facts>{cards}</div>{best}{going_on}{nothing}"
 
 
-def _best(page: Page) -> str:
-    ranked = rank(page.frame, page.objectives[0], page.guards, page.objectives)
-    return best_line(ranked, page.objectives[0], hash_labels(page.frame))
-
-
-def _leaderboard(page: Page) -> str:
-    ranked = rank(page.frame, page.objectives[0], page.guards, page.objectives)
+def _leaderboard(page: Page, ranked: pd.DataFrame) -> str:
     note = NOTE.format(objectives=" and ".join(page.objectives))
     cells = ranking_cells(ranked).rename(columns=SYMBOL_OF)
     return html_table(text_grid(cells, note=note, fixed=1 + len(setting_columns(ranked))))

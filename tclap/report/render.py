@@ -95,8 +95,8 @@ def document(title: str, body: str, head: str = "") -> str:
 
 
 def latex(grids: Sequence[Grid]) -> str:
-    """A table* for each grid, to be input by a paper that loads booktabs."""
-    return "% \\usepackage{booktabs}\n" + "\n".join(map(_latex, grids))
+    """A table* for each grid, as wide as the page, to be input by a paper that loads booktabs and graphicx."""
+    return "% \\usepackage{booktabs,graphicx}\n" + "\n".join(map(_latex, grids))
 
 
 def _latex(grid: Grid) -> str:
@@ -110,13 +110,13 @@ def _latex(grid: Grid) -> str:
             r"\begin{table*}",
             r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
             rf"\caption{{{_tex(grid.title)}}}",
-            rf"\begin{{tabular}}{{{columns}}}",
+            rf"\resizebox{{\textwidth}}{{!}}{{\begin{{tabular}}{{{columns}}}",
             r"\toprule",
             *rows,
             r"\midrule",
             *map(_latex_line, grid.lines),
             r"\bottomrule",
-            r"\end{tabular}",
+            r"\end{tabular}}",
             *(rf"\par\smallskip\raggedright {note}" for note in [*notes, _tex(grid.note.replace("*", ""))] if note),
             r"\end{table*}",
             "",

@@ -31,6 +31,7 @@ from tclap.report.tables import hash_labels, setting_columns
 log = logging.getLogger(__name__)
 FEWEST_FOR_IMPORTANCES = 20
 MOST_CHOICES = 12  # of a setting that is drawn as categories
+MOST_PATHS = 300
 
 
 @dataclass(frozen=True)
@@ -178,10 +179,13 @@ def _importances(study: optuna.study.Study, objective: str, varying: list[str]) 
 def _parallel(settings: pd.DataFrame, objective: pd.Series) -> go.Figure:
     """Every configuration as a path through its settings, coloured by its objective; equal paths are one thicker path.
 
-    Numbers with many values are cut into five ranges.
+    Numbers with many values are cut into five ranges. Of many configurations, the `MOST_PATHS` best.
     """
+    some = f" (the {MOST_PATHS} best of {len(objective)})" if len(objective) > MOST_PATHS else ""
+    objective = objective.sort_values(ascending=False, kind="stable").head(MOST_PATHS)
+    settings = settings.loc[objective.index]
     columns = {str(name): _choices(settings[name]) for name in settings}
-    # The best lie on top, and the axis of most values last, so that paths part late.
+    # The axis of most values comes last, so that paths part late.
     order = sorted(columns, key=lambda name: columns[name].nunique())
     dimensions = [
         {
@@ -207,7 +211,7 @@ def _parallel(settings: pd.DataFrame, objective: pd.Series) -> go.Figure:
             tickfont={"size": 13},
         )
     )
-    return _readable(figure, f"{objective.name}: every configuration through its settings")
+    return _readable(figure, f"{objective.name}: every configuration through its settings{some}")
 
 
 def _choices(values: pd.Series) -> pd.Series:

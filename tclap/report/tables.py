@@ -12,7 +12,7 @@ import pandas as pd
 
 from tclap.axes import AXES, COEFFICIENTS, shown, value_of, varying
 from tclap.config import Configuration, config_hash
-from tclap.evaluation.statistics import t_half_width
+from tclap.evaluation.statistics import Score, t_half_width
 from tclap.evaluation.zste import COLUMNS, summary
 from tclap.places import write_atomically
 from tclap.report.grid import About, Grid, score_grid
@@ -29,8 +29,7 @@ OWN_PREFIXES = ("retrieval/", "order/")  # metrics that a frame calls by their w
 AXIS_OF = {axis.column: axis for axis in AXES}
 NOTE = (
     "Percent; bold: the best of a column. Ours: mean over seeds, ± half of its 95% t-interval where there are several. "
-    "3A_order: forward or reversed, chance 50. Rows named *paper* are Table IV as printed (msclap, ESC-50, batch 256); "
-    "its 5A lies below what a random model gets under half credit, so it is not the same score as ours (marked †)."
+    "3A_order: forward or reversed, chance 50. Rows named *paper* are Table IV as printed (msclap, ESC-50, batch 256)."
 )
 ORDER_NOTE = (
     "Order that cannot be faked. moved: 3A_order at timings that training does not draw. paired: forward and reversed "
@@ -56,15 +55,15 @@ def result_frame(configurations: Sequence[Configuration], results: Mapping[tuple
     )
 
 
-def about_results(
-    configurations: Sequence[Configuration], results: Mapping[tuple[str, int], Result], data: str = ""
+def about_scores(
+    configurations: Iterable[Configuration], scores: Iterable[Mapping[str, Score]], data: str = ""
 ) -> About:
-    """What a table says of its origin; chance and n are given if they are the same for every result."""
+    """What a table says of its origin; chance and n are told if they are the same in every one of `scores`."""
     models = dict.fromkeys(configuration.model.name for configuration in configurations)
     chance: defaultdict[str, set[float]] = defaultdict(set)
     items: defaultdict[str, set[int]] = defaultdict(set)
-    for result in results.values():
-        for name, score in result.scores.items():
+    for of_one in scores:
+        for name, score in of_one.items():
             chance[name].add(score.chance)
             items[name].add(score.n)
     return About(

@@ -14,7 +14,7 @@ from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
 from tclap.places import Result
 from tclap.report.tables import (
     SHOWN,
-    about_results,
+    about_scores,
     hash_labels,
     long_frame,
     metric_of,
@@ -98,7 +98,7 @@ def test_chance_stands_in_the_header_and_the_best_is_bold(tmp_path: Path) -> Non
         for c, value in zip(configurations, (40.0, 60.0), strict=True)
     }
     frame = result_frame(configurations, results)
-    about = about_results(configurations, results, "synthetic sound, fold 4")
+    about = about_scores(configurations, (r.scores for r in results.values()), "synthetic sound, fold 4")
     links = {(config_hash(configurations[1]), 0): "http://mlflow/run?a=1&b=2"}
     paths = write_tables(frame, tmp_path / "table4", "", about, links)
     assert [path.suffix for path in paths] == [".csv", ".md", ".html", ".png", ".tex"]
@@ -169,7 +169,7 @@ def test_a_score_that_one_seed_lacks_has_no_mean(tmp_path: Path) -> None:
 
 def test_markup_in_a_name_stays_text(tmp_path: Path) -> None:
     frame = table4()
-    about = about_results([row("B")], {}, "<script>alert(1)</script> 100% & _more_")
+    about = about_scores([row("B")], (), "<script>alert(1)</script> 100% & _more_")
     _, _, page, _, tex = write_tables(frame, tmp_path / "t", "", about)
     assert "<script>alert" not in page.read_text()
     assert r"100\% \& \_more\_" in tex.read_text()

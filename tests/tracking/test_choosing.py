@@ -184,7 +184,7 @@ def test_report_needs_mlflow_alone(store: Store, tmp_path: Path) -> None:
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
         *(file.name for file in store.files),
         *("leaderboard.csv", "leaderboard.md", "leaderboard.html"),
-        *("pareto_front.html", "param_importances.html", "parallel_coordinate.html", "optimization_history.html"),
+        "study.html",
     }
     assert len(pd.read_csv(tmp_path / "out" / "leaderboard.csv")) == 2
 
