@@ -22,7 +22,7 @@ def is_checkpoint(name: str) -> bool:
     if (Path(name) / checkpoint.CONFIG).is_file():
         return True
     if Path(name).is_dir() or name.startswith((".", "/")):
-        raise InputError(f"{name} is no checkpoint folder: {checkpoint.CONFIG} is missing")
+        raise InputError(f"{name} is not a tclap checkpoint: {checkpoint.CONFIG} is not there")
     try:
         models.family(name)
     except InputError as error:

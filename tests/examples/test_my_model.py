@@ -81,3 +81,32 @@ def test_the_folder_is_handed_on_to_processes_started_here(tclap, tmp_path, monk
     assert str(tmp_path) in os.environ["PYTHONPATH"].split(os.pathsep)
     monkeypatch.chdir("/")
     subprocess.run([sys.executable, "-c", "import my_model"], check=True)
+
+
+def test_a_model_that_ignores_time_is_told_so_and_fails(tclap, tmp_path, capsys):
+    (tmp_path / "my_model.py").write_text(
+        PAGE.read_text().replace("self.audio(features)[0].mean(1)", "features.mean(1)")
+    )
+    assert tclap("check-model", "my_model:build") == 1
+    shown = capsys.readouterr().out
+    assert "FAIL hears order" in shown
+    assert "it cannot hear which comes first" in shown
+    assert "1 of 10 checks failed: hears order" in shown
+
+
+def test_an_embedder_of_mine_is_checked_and_scored(tclap, root, tmp_path, capsys):
+    code = (
+        "import numpy as np\n"
+        "class E:\n"
+        "    def encode_audio(self, audio, sample_rate_hz):\n"
+        "        return np.stack([np.abs(x).reshape(8, -1).mean(1) for x in audio])\n"
+        "    def encode_text(self, texts):\n"
+        "        placed = [np.arange(len(t)) * np.frombuffer(t.encode(), np.uint8) % 8 for t in texts]\n"
+        "        return np.stack([np.bincount(x, minlength=8) for x in placed]).astype(float)\n"
+    )
+    (tmp_path / "my_model.py").write_text(code)
+    assert tclap("check-model", "my_model:E") == 0
+    assert "all 9 checks passed" in capsys.readouterr().out
+    assert tclap("zste", "--model", "my_model:E", "--data", root, "--folds", "4", "--eval-takes", "1") == 0
+    assert tclap("train", "--model", "my_model:E", "--data", root, "--batch-size", "15") == 2
+    assert "my_model:E is an embedder: it can be scored, but has nothing to train" in capsys.readouterr().err
