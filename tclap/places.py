@@ -126,7 +126,7 @@ def read_result(folder: Place) -> Result | None:
         raw = json.loads(path.read_text(encoding="utf-8"))
         retrieval = {name: _scores(scores) for name, scores in raw.pop("retrieval").items()}
         return Result(**{**raw, "scores": _scores(raw["scores"]), "retrieval": retrieval})
-    except (json.JSONDecodeError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is not a result of this version of tclap: delete it to run the seed again") from error
 
 

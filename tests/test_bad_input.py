@@ -340,11 +340,9 @@ def run(template, tmp_path, monkeypatch):
         before = contents(given.storage)
         script, *flags = (word.format(**names) for word in case.command.split("|"))
         monkeypatch.setattr(sys, "argv", [script, *flags])
+        main = cli.main if script == "tclap" else importlib.import_module(script.removesuffix(".py")).main
         with pytest.raises(SystemExit) as stopped:
-            if script == "tclap":
-                cli.main()
-            else:
-                run_or_exit(importlib.import_module(script.removesuffix(".py")).main)
+            run_or_exit(main)
         return stopped.value.code, before, contents(given.storage), given
 
     return run
