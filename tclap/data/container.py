@@ -88,7 +88,7 @@ def _end_of_sound(file: BinaryIO, magic: bytes) -> int | None:
         if magic in (b".snd", b"dns."):
             start, length = struct.unpack(">II" if magic == b".snd" else "<II", file.read(8))
             return None if length >= STREAMED else start + length
-    except struct.error:  # the file ends within its header
+    except (struct.error, OSError):  # the file ends within its header, or a length in it is larger than any file
         return None
     return None
 

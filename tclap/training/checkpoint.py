@@ -53,7 +53,7 @@ def load(folder: Path) -> ContrastiveModel:
     """
     try:
         model = models.build(read_config(folder)["model"])  # type: ignore[arg-type]
-    except (TypeError, InputError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
         raise InputError(f"{folder / CONFIG} describes a model that cannot be built: {error}") from error
     load_into(model, folder)
     model.module().eval()
@@ -64,7 +64,7 @@ def read_config(folder: Path) -> dict[str, object]:
     """The checkpoint's `config.json`. Raises InputError where it is no checkpoint."""
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{folder} is not a tclap checkpoint: {CONFIG} cannot be read ({error})") from error
     if not isinstance(config, dict) or not {"model", "fingerprint"} <= config.keys():
         raise InputError(f"{folder / CONFIG} is not a tclap checkpoint's: it lacks model or fingerprint")
