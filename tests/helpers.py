@@ -16,4 +16,5 @@ def index_only(classes: int, clips_per_fold: int = 2, folds: int = 5) -> Dataset
         folds=np.array([fold for fold, _ in rows]),
         class_ids=np.array([c for _, c in rows]),
         class_names=tuple(f"class {c}" for c in range(classes)),
+        recordings=np.arange(len(rows)),
     )

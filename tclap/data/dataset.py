@@ -17,7 +17,8 @@ import torchaudio.functional
 
 from tclap.errors import InputError
 
-COLUMNS = ("filename", "fold", "target", "category", "esc10", "src_file", "take")
+COLUMNS = ("filename", "fold", "target", "category", "esc10", "src_file", "take")  # what we write; ESC-50's own
+NEEDED = ("filename", "fold", "target", "category")
 SILENCE_PEAK = 1e-4  # a clip that never passes -80 dBFS counts as silent
 ESC50_URL = "https://github.com/karolpiczak/ESC-50/archive/33c8ce9eb2cf0b1c2f8bcf322eb349b6be34dbb6.zip"
 ESC50_ZIP_HASH = "md5:629e8e9ebc1592bcceb06da6bec40275"
@@ -32,6 +33,7 @@ class Dataset:
     folds: np.ndarray  # [n] int
     class_ids: np.ndarray  # [n] int, 0..C-1 in the order of the csv's `target`
     class_names: tuple[str, ...]  # [C] with spaces instead of underscores
+    recordings: np.ndarray  # [n] int, which recording each clip was cut from
 
     @property
     def audio(self) -> Path:
@@ -54,12 +56,12 @@ def read_index(root: Path) -> Dataset:
     if not csv.is_file():
         raise InputError(f"{csv} not found: a dataset is a folder with meta/esc50.csv and audio/ (ESC-50's layout)")
     try:
-        table = pd.read_csv(csv, dtype={"filename": str, "category": str})
+        table = pd.read_csv(csv, dtype={"filename": str, "category": str, "src_file": str})
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{csv} is not a readable csv file: {str(error).strip()}") from error
-    missing = [column for column in COLUMNS if column not in table.columns]
+    missing = [column for column in NEEDED if column not in table.columns]
     if missing:
-        raise InputError(f"{csv} lacks the columns {', '.join(missing)}; it needs {', '.join(COLUMNS)}")
+        raise InputError(f"{csv} lacks the columns {', '.join(missing)}; it needs {', '.join(NEEDED)}")
     for column in ("fold", "target"):
         numbers = pd.to_numeric(table[column], errors="coerce")
         bad = np.flatnonzero(~np.isfinite(numbers) | (numbers != numbers.round()))
@@ -84,7 +86,16 @@ def read_index(root: Path) -> Dataset:
         folds=table["fold"].to_numpy(),
         class_ids=table["target"].map(dense).to_numpy(),
         class_names=tuple(classes["category"]),
+        recordings=_recordings(table),
     )
+
+
+def _recordings(table: pd.DataFrame) -> np.ndarray:
+    """[n] one number for each distinct `src_file`; a clip without one is a recording of its own."""
+    if "src_file" not in table.columns:
+        return np.arange(len(table))
+    named = table["src_file"].where(table["src_file"].notna(), [f"row {n}" for n in range(len(table))])
+    return np.asarray(pd.factorize(named.astype(str))[0], dtype=np.int64)
 
 
 def digest(dataset: Dataset) -> str:

@@ -265,6 +265,7 @@ def test_real_sound_does_not_leak_either(record_property: Callable[[str, object]
         data.folds[few],
         data.class_ids[few],
         data.class_names[:12],
+        data.recordings[few],
     )
     windows = windows_of(part, (1,), takes=6)
     for kind, (_, lengths, levels, _) in windows.items():

@@ -63,6 +63,14 @@ def test_index(small: Dataset) -> None:
     assert small.path(2) == small.root / "audio" / "1-c-A-2.wav"
 
 
+def test_recordings_are_the_source_files(tmp_path: Path) -> None:
+    assert datasets.read_index(write(tmp_path / "own", rows())).recordings.tolist() == [0, 1, 2, 3]
+    shared = rows().assign(src_file=["17", "9", "17", None])
+    assert datasets.read_index(write(tmp_path / "shared", shared)).recordings.tolist() == [0, 1, 0, 2]
+    without = datasets.read_index(write(tmp_path / "without", rows().drop(columns=["src_file", "esc10", "take"])))
+    assert without.recordings.tolist() == [0, 1, 2, 3]
+
+
 def cell(column: str, value: object) -> Callable[[pd.DataFrame], pd.DataFrame]:
     def change(table: pd.DataFrame) -> pd.DataFrame:
         table = table.astype(object)
@@ -74,7 +82,7 @@ def cell(column: str, value: object) -> Callable[[pd.DataFrame], pd.DataFrame]:
 
 INDEX_FAULTS = {
     "no fold": (lambda t: t.drop(columns="fold"), "lacks the columns fold"),
-    "two columns gone": (lambda t: t.drop(columns=["take", "target"]), "target, take"),
+    "two columns gone": (lambda t: t.drop(columns=["filename", "target"]), "filename, target"),
     "fold is a word": (cell("fold", "two"), "line 3: fold 'two' is not a whole number"),
     "fold is a fraction": (cell("fold", 1.5), "line 3: fold"),
     "fold is empty": (cell("fold", None), "line 3: fold"),
