@@ -3,7 +3,7 @@
 tclap data synth|esc50|check|preview
 tclap models
 tclap pretrain | train
-tclap zste | retrieval
+tclap zste | retrieval | order
 tclap best | report
 tclap score | export
 
@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "train": ("tclap.commands.training", "Train", "train and score one configuration, without Ray"),
     "zste": ("tclap.commands.scoring", "Zste", "score a model on zero-shot temporal evaluation"),
     "retrieval": ("tclap.commands.scoring", "Retrieval", "score a model on text-audio retrieval"),
+    "order": ("tclap.commands.order", "Order", "score a model on an order suite: CompA, AudioTime, your own ..."),
     "best": ("tclap.commands.choosing", "Best", "rank a sweep, score its winner on the test folds, register it"),
     "report": ("tclap.commands.choosing", "Report", "rebuild a sweep's tables and plots from MLflow alone"),
     "score": ("tclap.commands.using", "Score", "print the similarities of sounds and texts"),
