@@ -5,16 +5,15 @@ python sweeps/search.py --batch-sizes 128,256,512 --trials 192 --sampler nsga2 -
 The same command again continues; with more --trials, it goes on from there.
 """
 
-from pydantic_settings import CliApp
 from table4 import ROWS  # the script beside this one
 
-from tclap.console import run_or_exit
+from tclap.console import parse, run_or_exit
 from tclap.lanes.search import run_search
 from tclap.search_flags import COEFFICIENTS, SearchSettings
 
 
 def main() -> int:
-    settings = CliApp.run(SearchSettings)
+    settings = parse(SearchSettings)
     first = []
     if settings.start_with == "table4":
         lr = {"lr": settings.lrs[0]} if settings.lrs else {}

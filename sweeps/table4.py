@@ -5,10 +5,8 @@ python sweeps/table4.py                                        # on this machine
 python sweeps/table4.py --preset paper --dry-run               # what the paper ran: 24 configurations
 """
 
-from pydantic_settings import CliApp
-
 from tclap.config import LossCoefficients
-from tclap.console import run_or_exit
+from tclap.console import parse, run_or_exit
 from tclap.flags import SweepSettings
 from tclap.lanes.sweep import run_sweep
 
@@ -26,7 +24,7 @@ ROWS = [
 
 
 def main() -> int:
-    settings = CliApp.run(SweepSettings)
+    settings = parse(SweepSettings)
     configurations = [
         settings.configuration(
             stages,

@@ -70,4 +70,4 @@ def publish(place: Path, source: Path | None = None) -> None:
 def _object(place: Path) -> UPath | None:
     """Where the folder CACHE/KIND/KEY lies at the origin of CACHE, if it has one."""
     origin = place.parents[1] / ORIGIN
-    return at(origin.read_text()) / place.parent.name / f"{place.name}.tar" if origin.exists() else None
+    return at(origin.read_text(encoding="utf-8")) / place.parent.name / f"{place.name}.tar" if origin.exists() else None

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, Field, create_model
@@ -26,10 +25,12 @@ from pydantic_settings import (
     CliToggleFlag,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    get_subcommand,
 )
 
 from tclap import __version__
-from tclap.console import run_or_exit
+from tclap.console import parse, run_or_exit
+from tclap.errors import InputError
 
 # Each command: the module and class that run it, and what `tclap --help` says of it.
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -75,6 +76,8 @@ class CommandLine(BaseSettings):
         if self.version:
             print(f"tclap {__version__}")
             return
+        if get_subcommand(self, is_required=False) is None:
+            raise InputError(f"a command is missing: {', '.join(COMMANDS)}; tclap --help says what each does")
         CliApp.run_subcommand(self)
 
 
@@ -92,11 +95,10 @@ def command_line(called: str | None) -> type[CommandLine]:
     return create_model("Tclap", __base__=CommandLine, __doc__=CommandLine.__doc__, **fields)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    given = list(sys.argv[1:] if arguments is None else arguments)
+def main() -> None:
+    called = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), None)
 
     def command() -> None:
-        called = next((argument for argument in given if not argument.startswith("-")), None)
-        CliApp.run(command_line(called), cli_args=given)
+        parse(command_line(called))
 
     run_or_exit(command)

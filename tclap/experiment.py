@@ -15,8 +15,9 @@ import numpy as np
 import torch
 
 from tclap.config import Configuration, DataSettings, canonical_hash
+from tclap.data.audio import decode_problems, raise_problems
 from tclap.data.compose import Composites
-from tclap.data.dataset import Dataset, check_folds, decode_problems, digest, raise_problems, read_index
+from tclap.data.dataset import Dataset, check_folds, digest, read_index
 from tclap.data.draws import batch_schedule, check_batch_size, draw_pairs
 from tclap.evaluation.embed import zste_scores
 from tclap.evaluation.statistics import Score

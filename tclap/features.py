@@ -189,7 +189,7 @@ def text_features(model: ContrastiveModel, texts: Sequence[str], cache: Path) ->
         features = [f.cpu().numpy() for f in model.text_frozen(distinct)]
         np.save(folder / "values.npy", np.concatenate(features))
         np.save(folder / "offsets.npy", np.cumsum([0, *(len(f) for f in features)]))
-        (folder / "texts.json").write_text(json.dumps(distinct))
+        (folder / "texts.json").write_text(json.dumps(distinct), encoding="utf-8")
 
     folder = _once(cache, key, write)
     rows = {text: row for row, text in enumerate(distinct)}

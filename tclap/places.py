@@ -123,7 +123,7 @@ def read_result(folder: Place) -> Result | None:
     if not path.exists():
         return None
     try:
-        raw = json.loads(path.read_text())
+        raw = json.loads(path.read_text(encoding="utf-8"))
         retrieval = {name: _scores(scores) for name, scores in raw.pop("retrieval").items()}
         return Result(**{**raw, "scores": _scores(raw["scores"]), "retrieval": retrieval})
     except (json.JSONDecodeError, TypeError, KeyError) as error:
@@ -137,11 +137,11 @@ def _scores(raw: dict[str, dict[str, float]]) -> dict[str, Score]:
 def write_atomically(path: Place, text: str) -> None:
     """Write `text` so that a reader, or a kill, never meets half of it."""
     if not isinstance(path, Path):
-        path.write_text(text)  # one PUT
+        path.write_text(text, encoding="utf-8")  # one PUT
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}-{uuid.uuid4().hex}")  # not of tempfile, whose files only their owner reads
-    scratch.write_text(text)
+    scratch.write_text(text, encoding="utf-8")
     os.replace(scratch, path)
 
 
@@ -151,7 +151,7 @@ def claim_name(sweep: Place, identity: dict[str, Any]) -> None:
     if not path.exists():
         write_atomically(path, json.dumps(identity, indent=1))
         return
-    changes = differences(json.loads(path.read_text()), identity)
+    changes = differences(json.loads(path.read_text(encoding="utf-8")), identity)
     if changes:
         raise InputError(f"the name {sweep.name} stands for another sweep in {sweep.parent}: {changes}")
 
@@ -193,7 +193,7 @@ def _check_object_store(folder: UPath) -> None:
 
     probe = folder / f".writable-{os.getpid()}"
     try:
-        probe.write_text("")
+        probe.write_text("", encoding="utf-8")
         probe.unlink()
     except ImportError as error:
         raise InputError(f"storage {folder}: {error}") from error

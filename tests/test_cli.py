@@ -17,7 +17,8 @@ def test_help_and_version_import_nothing_heavy(flags: list[str]) -> None:
         "import sys\n"
         "from tclap.cli import main\n"
         "try:\n"
-        f"    main({flags!r})\n"
+        f"    sys.argv[1:] = {flags!r}\n"
+        "    main()\n"
         "except SystemExit:\n"
         "    pass\n"
         f"print('heavy:', *(name for name in {HEAVY!r} if name in sys.modules))\n"
@@ -31,9 +32,10 @@ def test_python_m_tclap_is_the_command() -> None:
     assert done.stdout.strip() == f"tclap {tclap.__version__}"
 
 
-def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_every_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["tclap", "--help"])
     with pytest.raises(SystemExit) as exit_:
-        main(["--help"])
+        main()
     assert exit_.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
     for name, (_, _, description) in COMMANDS.items():
@@ -41,16 +43,25 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_is_there(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_is_there(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert name.replace("-", "_") in command_line(name).model_fields
+    monkeypatch.setattr(sys, "argv", ["tclap", name, "--help"])
     with pytest.raises(SystemExit) as exit_:
-        main([name, "--help"])
+        main()
     assert exit_.value.code == 0
     assert f"usage: tclap {name} " in capsys.readouterr().out
 
 
-def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("flags", "message"), [(["nonsense"], "invalid choice: 'nonsense'"), ([], "a command is missing: data, models")]
+)
+def test_an_unknown_or_missing_command_is_one_line(
+    flags: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["tclap", *flags])
     with pytest.raises(SystemExit) as exit_:
-        main(["nonsense"])
+        main()
     assert exit_.value.code == 2
-    assert "invalid choice: 'nonsense'" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

@@ -72,7 +72,7 @@ def make_secrets() -> None:
 
 def write(path: Path, text: str, mode: int = 0o400) -> None:
     path.unlink(missing_ok=True)  # of a first start that was cut short
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
         file.write(text)
 
 

@@ -8,10 +8,14 @@ import numpy as np
 from pydantic import BaseModel, Field
 from pydantic_settings import CliApp, CliPositionalArg, CliSubCommand
 
+from tclap.config import ModelName
 from tclap.console import console
 from tclap.data import dataset as datasets
 from tclap.data import synth
+from tclap.data.audio import decode_problems, without_length
+from tclap.data.download import download_esc50
 from tclap.data.preview import write_preview
+from tclap.models.listing import describe
 
 
 class Synth(BaseModel):
@@ -33,27 +37,39 @@ class Esc50(BaseModel):
     out: CliPositionalArg[Path]
 
     def cli_cmd(self) -> None:
-        datasets.download_esc50(self.out)
+        download_esc50(self.out)
         console.print(f"ESC-50 in {self.out} (CC BY-NC 3.0: not for commercial use)")
 
 
 class Check(BaseModel):
-    """List every problem of a dataset; exit code 1 where there is one."""
+    """List every problem of a dataset; exit code 1 if there is one."""
 
     folder: CliPositionalArg[Path]
+    model: ModelName = Field("mini", description="decode at this model's sample rate, and look for what it can hear")
     train_folds: tuple[int, ...] | None = Field(None, description="check that each class has a clip in these folds")
     eval_folds: tuple[int, ...] | None = None
     test_folds: tuple[int, ...] | None = None
+    allow_shared_recordings: bool = Field(False, description="say nothing of recordings whose clips cross the folds")
 
     def cli_cmd(self) -> None:
         dataset = datasets.read_index(self.folder)
         asked = {"train_folds": self.train_folds, "eval_folds": self.eval_folds, "test_folds": self.test_folds}
         sets = {name: folds for name, folds in asked.items() if folds}
         each: dict[str, tuple[int, ...]] = {f"fold {fold}": (int(fold),) for fold in np.unique(dataset.folds)}
-        problems = list(datasets.decode_problems(map(dataset.path, range(len(dataset.filenames)))).values())
+        files = [dataset.path(clip) for clip in range(len(dataset.filenames))]
+        problems = list(decode_problems(files, describe(self.model).sample_rate_hz).values())
         problems += datasets.fold_problems(dataset, sets or each)
         for problem in problems:
-            console.print(problem, markup=False)
+            console.print(problem)
+        note = datasets.shared_recordings_note(dataset, sets or each)
+        if note and not self.allow_shared_recordings:
+            console.print(f"warning: {note}")
+        endless = without_length(files)
+        if endless:
+            names = ", ".join(path.name for path in endless[:3]) + (", ..." if len(endless) > 3 else "")
+            console.print(
+                f"warning: {len(endless)} file(s) do not say how long they are, so half would look whole: {names}",
+            )
         n, classes = len(dataset.filenames), len(dataset.class_names)
         console.print(f"{n} clips of {classes} classes, {len(problems)} problem(s)")
         if problems:
@@ -73,7 +89,7 @@ class Preview(BaseModel):
     def cli_cmd(self) -> None:
         dataset = datasets.read_index(self.folder)
         table = write_preview(dataset, self.out, self.count, self.window_s, self.sample_rate_hz, self.seed)
-        console.print(table.to_string(index=False), markup=False)
+        console.print(table.to_string(index=False))
 
 
 class Data(BaseModel):

@@ -37,4 +37,4 @@ class Models(BaseModel):
         console.print(table)
         for listing in listings:
             found = f"weights in {listing.weights}" if listing.weights else f"no weights here: {listing.advice}"
-            console.print(f"{listing.name}: {listing.advice if listing.name == 'mini' else found}", markup=False)
+            console.print(f"{listing.name}: {listing.advice if listing.name == 'mini' else found}")

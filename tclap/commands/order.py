@@ -44,9 +44,9 @@ class Order(ModelFlags):
         model.module().to("cuda" if torch.cuda.is_available() else "cpu")
         scores = score_suite(model, suite)
         sounds = len({item.audio for item in suite.items})
-        console.print(f"{suite.name}: {len(suite.items)} items of {sounds} sounds", markup=False)
+        console.print(f"{suite.name}: {len(suite.items)} items of {sounds} sounds")
         for note in suite.notes:
-            console.print(f"note: {note}", markup=False)
+            console.print(f"note: {note}")
         print_scores(scores)
         say_untrained(model)
         if self.json_out:

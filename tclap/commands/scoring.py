@@ -110,7 +110,7 @@ class Retrieval(ModelFlags):
         rows = retrieval_rows()
         ours = {name: f"{score.value:.1f} ({score.low:.1f}-{score.high:.1f})" for name, score in result.scores.items()}
         table = pd.DataFrame.from_dict({"ours": ours, **rows}, orient="index", columns=list(ours)).fillna("")
-        console.print(table.to_markdown(disable_numparse=True), markup=False)
+        console.print(table.to_markdown(disable_numparse=True))
         console.print("percent, ours with 95% interval; the others as printed in Tables II and III: AudioCaps / Clotho")
         say_untrained(model)
         if self.json_out:

@@ -49,7 +49,7 @@ class Pretrain(TrainingFlags):
         )
         if losses:
             console.print(f"{len(losses)} steps, loss {losses[0]:.3f} -> {losses[-1]:.3f}")
-        console.print(str(place), markup=False)
+        console.print(str(place))
 
 
 class Train(TrainingFlags):
@@ -92,4 +92,4 @@ class Train(TrainingFlags):
             name, stage = config_hash(part), part.stages[-1]
             console.print(f"stage {stage} of {name}: {len(losses)} steps, loss {losses[0]:.3f} -> {losses[-1]:.3f}")
         print_scores(evaluate(workspace, configuration.data, model, configuration.data.eval_folds))
-        console.print(f"checkpoint: {start}", markup=False)
+        console.print(f"checkpoint: {start}")

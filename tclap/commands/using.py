@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from pydantic import BaseModel, Field
 from pydantic_settings import CliPositionalArg
 from rich.table import Table
 
-from tclap.console import console
+from tclap.console import VERBATIM, console
+from tclap.data.dataset import on_disk
 from tclap.errors import InputError
 from tclap.evaluation.similarity import similarities
 from tclap.models.protocol import ContrastiveModel
@@ -41,11 +43,12 @@ class TrainedModel(BaseModel):
 class Score(TrainedModel):
     """Print the similarities of sounds and texts: arguments that are files are sounds, the others texts."""
 
-    inputs: CliPositionalArg[list[str]] = Field(description='a.wav b.wav "dog before cat" ...')
+    inputs: Annotated[CliPositionalArg[list[str]], VERBATIM] = Field(description='a.wav b.wav "dog before cat" ...')
 
     def cli_cmd(self) -> None:
-        audio = [given for given in self.inputs if os.path.isfile(given)]  # Path.is_file raises for a long text
-        texts = [given for given in self.inputs if given not in audio]
+        given = [str(on_disk(Path(), text)) for text in self.inputs]
+        audio = [text for text in given if os.path.isfile(text)]  # Path.is_file raises for a long text
+        texts = [text for text, name in zip(self.inputs, given, strict=True) if name not in audio]
         lost = [text for text in texts if text.lower().endswith(AUDIO_ENDINGS)]
         if lost:
             raise InputError(f"no such file: {', '.join(lost)}")
@@ -70,4 +73,4 @@ class Export(TrainedModel):
         from tclap.models.export import export  # transformers takes seconds to import
 
         line = export(self.load(), self.out)
-        console.print(f"wrote {self.out}; to load it: {line}", markup=False)
+        console.print(f"wrote {self.out}; to load it: {line}")

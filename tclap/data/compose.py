@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tclap.data.dataset import Dataset, decode, raise_problems
+from tclap.data.audio import decode, raise_problems
+from tclap.data.dataset import Dataset
 from tclap.errors import InputError
 
 EVENT_RMS = 0.1

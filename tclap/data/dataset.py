@@ -1,27 +1,26 @@
-"""Datasets in ESC-50's layout: `meta/esc50.csv` and `audio/`; the index, decoding, checks, digest, download."""
+"""Datasets in ESC-50's layout, `meta/esc50.csv` and `audio/`: the index, the folds, the digest."""
 
 from __future__ import annotations
 
 import hashlib
-import shutil
-from collections.abc import Iterable
+import os
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import soundfile
-import torch
-import torchaudio.functional
 
+from tclap.data.audio import raise_problems, unreadable
+from tclap.data.captions import words
+from tclap.data.table import Row, read_table, require
 from tclap.errors import InputError
 
 COLUMNS = ("filename", "fold", "target", "category", "esc10", "src_file", "take")  # what we write; ESC-50's own
 NEEDED = ("filename", "fold", "target", "category")
-SILENCE_PEAK = 1e-4  # a clip that never passes -80 dBFS counts as silent
-ESC50_URL = "https://github.com/karolpiczak/ESC-50/archive/33c8ce9eb2cf0b1c2f8bcf322eb349b6be34dbb6.zip"
-ESC50_ZIP_HASH = "md5:629e8e9ebc1592bcceb06da6bec40275"
+WHOLE = re.compile(r"[+-]?[0-9]{1,9}(\.0*)?")
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Dataset:
     """An indexed dataset of n clips; no audio has been read."""
 
     root: Path
-    filenames: tuple[str, ...]
+    filenames: tuple[str, ...]  # as they are on disk, which may write "é" in another way than the csv does
     folds: np.ndarray  # [n] int
     class_ids: np.ndarray  # [n] int, 0..C-1 in the order of the csv's `target`
     class_names: tuple[str, ...]  # [C] with spaces instead of underscores
@@ -50,109 +49,128 @@ class Dataset:
 def read_index(root: Path) -> Dataset:
     """Read `root/meta/esc50.csv`.
 
-    Raises InputError naming the file where it is missing, has wrong columns, values or repeated filenames.
+    Raises InputError naming the file, and the line if it is in one: it is missing, or has wrong columns or values,
+    repeated filenames, or classes that are not told apart.
     """
     csv = Path(root) / "meta" / "esc50.csv"
-    if not csv.is_file():
+    if not _exists(csv):
         raise InputError(f"{csv} not found: a dataset is a folder with meta/esc50.csv and audio/ (ESC-50's layout)")
-    try:
-        table = pd.read_csv(csv, dtype={"filename": str, "category": str, "src_file": str})
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{csv} is not a readable csv file: {str(error).strip()}") from error
-    missing = [column for column in NEEDED if column not in table.columns]
-    if missing:
-        raise InputError(f"{csv} lacks the columns {', '.join(missing)}; it needs {', '.join(NEEDED)}")
-    for column in ("fold", "target"):
-        numbers = pd.to_numeric(table[column], errors="coerce")
-        bad = np.flatnonzero(~np.isfinite(numbers) | (numbers != numbers.round()))
-        if len(bad):
-            raise InputError(f"{csv} line {bad[0] + 2}: {column} {table[column].iloc[bad[0]]!r} is not a whole number")
-        table[column] = numbers.astype(int)
-    if table.empty:
+    columns, rows = read_table(csv)
+    require(csv, columns, NEEDED)
+    if not rows:
         raise InputError(f"{csv} lists no clips")
-    if table[["filename", "category"]].isna().any(axis=None):
-        raise InputError(f"{csv} has an empty filename or category")
-    repeated = table["filename"][table["filename"].duplicated()]
-    if len(repeated):
-        raise InputError(f"{csv} lists {repeated.iloc[0]} twice")
-    table["category"] = table["category"].str.replace("_", " ")
-    classes = table[["target", "category"]].drop_duplicates().sort_values("target")
-    if classes["target"].duplicated().any() or classes["category"].duplicated().any():
-        raise InputError(f"{csv}: target and category must name each other one to one")
-    dense = {target: i for i, target in enumerate(classes["target"])}
+    folds = np.array([_whole(csv, row, "fold") for row in rows])
+    targets = [_whole(csv, row, "target") for row in rows]
+    class_of = _classes(csv, rows, targets)
+    dense = {target: n for n, target in enumerate(sorted(class_of))}
     return Dataset(
         root=Path(root),
-        filenames=tuple(table["filename"]),
-        folds=table["fold"].to_numpy(),
-        class_ids=table["target"].map(dense).to_numpy(),
-        class_names=tuple(classes["category"]),
-        recordings=_recordings(table),
+        filenames=_filenames(csv, rows, Path(root) / "audio"),
+        folds=folds,
+        class_ids=np.array([dense[target] for target in targets]),
+        class_names=tuple(class_of[target] for target in dense),
+        recordings=_recordings(rows),
     )
 
 
-def _recordings(table: pd.DataFrame) -> np.ndarray:
+def _exists(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _whole(csv: Path, row: Row, column: str) -> int:
+    text = row[column].strip()
+    if not WHOLE.fullmatch(text):
+        raise InputError(f"{csv} line {row.line}: {column} {text!r} is not a whole number")
+    return int(text.partition(".")[0])
+
+
+def _classes(csv: Path, rows: Sequence[Row], targets: Sequence[int]) -> dict[int, str]:
+    """target -> class name. Raises InputError unless each has one of the other, and no two names read alike."""
+    name_of: dict[int, tuple[str, int]] = {}  # with the line where it was first seen
+    target_of: dict[tuple[str, ...], tuple[int, str, int]] = {}  # by the words of the name: all that mini reads
+    for row, target in zip(rows, targets, strict=True):
+        name = unicodedata.normalize("NFC", row["category"].strip().replace("_", " "))
+        if not words(name):
+            raise InputError(f"{csv} line {row.line}: category {row['category']!r} holds no word")
+        before, line = name_of.setdefault(target, (name, row.line))
+        if before != name:
+            raise InputError(f"{csv} line {row.line}: target {target} is {name!r} here and {before!r} in line {line}")
+        other, theirs, line = target_of.setdefault(tuple(words(name)), (target, name, row.line))
+        if other != target:
+            alike = "" if theirs == name else f" (line {line} writes {theirs!r}, which reads the same)"
+            raise InputError(
+                f"{csv} line {row.line}: {name!r} has target {target} here and {other} in line {line}{alike}; "
+                "a class has one name and one target"
+            )
+    return {target: name for target, (name, _) in name_of.items()}
+
+
+def _filenames(csv: Path, rows: Sequence[Row], audio: Path) -> tuple[str, ...]:
+    seen: dict[str, int] = {}
+    for row in rows:
+        name = unicodedata.normalize("NFC", row["filename"])
+        if not name.strip():
+            raise InputError(f"{csv} line {row.line} has an empty filename")
+        if name in seen:
+            raise InputError(f"{csv} lists {name} twice, in lines {seen[name]} and {row.line}")
+        seen[name] = row.line
+    return tuple(on_disk(audio, row["filename"]) for row in rows)
+
+
+def on_disk(folder: Path, name: str) -> str:
+    """How the file `name` is written in `folder`: "é" is one character in some file systems, and two in others."""
+    if not name.isascii():
+        for form in ("NFC", "NFD"):
+            other = unicodedata.normalize(form, name)
+            if os.path.exists(folder / other):  # Path.exists raises for a name that is too long
+                return name if os.path.exists(folder / name) else other
+    return name
+
+
+def _recordings(rows: Sequence[Row]) -> np.ndarray:
     """[n] one number for each distinct `src_file`; a clip without one is a recording of its own."""
-    if "src_file" not in table.columns:
-        return np.arange(len(table))
-    named = table["src_file"].where(table["src_file"].notna(), [f"row {n}" for n in range(len(table))])
-    return np.asarray(pd.factorize(named.astype(str))[0], dtype=np.int64)
+    names = [row.values.get("src_file", "").strip() or f"line {row.line}" for row in rows]
+    numbers = {name: n for n, name in enumerate(dict.fromkeys(names))}
+    return np.array([numbers[name] for name in names])
+
+
+def shared_recordings(dataset: Dataset, fold_sets: Iterable[Iterable[int]]) -> int:
+    """How many recordings have clips in more than one of the fold sets: what is tested was heard in training."""
+    held = [np.unique(dataset.recordings[dataset.clips_in(folds)]) for folds in fold_sets]
+    _, counts = np.unique(np.concatenate([np.zeros(0, np.int64), *held]), return_counts=True)
+    return int((counts > 1).sum())
+
+
+def shared_recordings_note(dataset: Dataset, fold_sets: Mapping[str, tuple[int, ...]]) -> str | None:
+    """One line on the recordings that cross `fold_sets`, or None if there are none."""
+    shared = shared_recordings(dataset, fold_sets.values())
+    if not shared:
+        return None
+    return (
+        f"{shared} of {len(np.unique(dataset.recordings))} recordings (src_file) have clips in more than one of "
+        f"{', '.join(fold_sets)}: what is scored was partly heard in training (--allow-shared-recordings says no more)"
+    )
 
 
 def digest(dataset: Dataset) -> str:
-    """SHA-256 over the index and the bytes of every audio file, as hex. Raises InputError naming missing files."""
-    missing = [dataset.filenames[clip] for clip in range(len(dataset.filenames)) if not dataset.path(clip).is_file()]
-    raise_problems(dataset.audio, [f"{name}: missing" for name in missing])
+    """SHA-256 over the index and the bytes of every audio file, as hex. Raises InputError naming what is unreadable."""
+
+    def hashed(clip: int) -> tuple[str, str]:
+        """The hash of a file, or else what is wrong with it."""
+        problem = unreadable(dataset.path(clip))
+        if problem:
+            return "", f"{dataset.filenames[clip]}: {problem}"
+        return hashlib.sha256(dataset.path(clip).read_bytes()).hexdigest(), ""
+
     with ThreadPoolExecutor() as pool:
-        files = pool.map(
-            lambda clip: hashlib.sha256(dataset.path(clip).read_bytes()).hexdigest(),
-            range(len(dataset.filenames)),
-        )
-        rows = zip(dataset.filenames, dataset.folds.tolist(), dataset.class_ids.tolist(), files, strict=True)
-        return hashlib.sha256(repr((dataset.class_names, list(rows))).encode()).hexdigest()
-
-
-def decode(path: Path, sample_rate_hz: int) -> np.ndarray:
-    """A clip as mono float32 [T] at `sample_rate_hz`. Raises InputError: missing, unreadable, empty or silent."""
-    if not path.is_file():
-        raise InputError(f"{path.name}: missing")
-    try:
-        samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise InputError(f"{path.name}: unreadable ({error.error_string})") from error
-    mono = samples.mean(axis=1)
-    if not len(mono):
-        raise InputError(f"{path.name}: empty")
-    if not np.isfinite(mono).all():
-        raise InputError(f"{path.name}: holds NaN or infinite samples")
-    if rate_hz != sample_rate_hz:
-        mono = torchaudio.functional.resample(torch.from_numpy(mono), rate_hz, sample_rate_hz).numpy()
-    if np.abs(mono).max() < SILENCE_PEAK:  # after resampling: what lies above the model's band is not heard
-        raise InputError(f"{path.name}: silent at {sample_rate_hz} Hz (peak below {SILENCE_PEAK:g})")
-    return mono
-
-
-def decode_problems(paths: Iterable[Path]) -> dict[Path, str]:
-    """One line for each file that cannot be used, in the order of `paths`."""
-
-    def problem(path: Path) -> str | None:
-        try:
-            decode(path, soundfile.info(path).samplerate if path.is_file() else 1)
-        except InputError as error:
-            return str(error)
-        except soundfile.LibsndfileError as error:
-            return f"{path.name}: unreadable ({error.error_string})"
-        return None
-
-    files = list(paths)
-    with ThreadPoolExecutor() as pool:
-        return {path: line for path, line in zip(files, pool.map(problem, files), strict=True) if line}
-
-
-def raise_problems(folder: Path, problems: Iterable[str]) -> None:
-    """Raise one InputError naming every problem with the files of `folder`, or nothing where there is none."""
-    lines = list(problems)
-    if lines:
-        raise InputError(f"{folder}: {len(lines)} unusable file(s): {'; '.join(lines)}")
+        files, problems = zip(*pool.map(hashed, range(len(dataset.filenames))), strict=True)
+    raise_problems(dataset.audio, [problem for problem in problems if problem])
+    names = [unicodedata.normalize("NFC", name) for name in dataset.filenames]
+    rows = zip(names, dataset.folds.tolist(), dataset.class_ids.tolist(), files, strict=True)
+    return hashlib.sha256(repr((dataset.class_names, list(rows))).encode()).hexdigest()
 
 
 def fold_problems(dataset: Dataset, fold_sets: dict[str, tuple[int, ...]]) -> list[str]:
@@ -179,30 +197,3 @@ def check_folds(dataset: Dataset, fold_sets: dict[str, tuple[int, ...]]) -> None
     problems = fold_problems(dataset, fold_sets)
     if problems:
         raise InputError("; ".join(problems))
-
-
-def download_esc50(out: Path) -> Path:
-    """Download ESC-50 (CC BY-NC 3.0) into `out` with a checksum and a progress bar.
-
-    Raises InputError where the network fails or the checksum differs.
-    """
-    import pooch
-    import requests
-
-    if (out / "meta" / "esc50.csv").exists():
-        raise InputError(f"{out} already holds a dataset; choose another folder or delete it")
-    try:
-        archive = pooch.retrieve(ESC50_URL, known_hash=ESC50_ZIP_HASH, fname="esc50.zip", path=out, progressbar=True)
-    except (requests.exceptions.RequestException, OSError, ValueError) as error:
-        raise InputError(
-            f"could not download ESC-50 from {ESC50_URL} ({type(error).__name__}): "
-            f"place its meta/ and audio/ folders in {out} by hand"
-        ) from error
-    unpacked = out / "unpacked"
-    shutil.unpack_archive(archive, unpacked)
-    (source,) = unpacked.iterdir()
-    for folder in ("meta", "audio"):
-        shutil.move(source / folder, out / folder)
-    shutil.rmtree(unpacked)
-    Path(archive).unlink()
-    return out

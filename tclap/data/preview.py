@@ -48,5 +48,5 @@ def write_preview(
     for file, window in zip(files, windows, strict=True):
         soundfile.write(out / file, window, sample_rate_hz, subtype="FLOAT")
     table = pd.DataFrame({"file": files, "caption": texts}).sort_values("file")
-    table.to_csv(out / "captions.csv", index=False)
+    table.to_csv(out / "captions.csv", index=False, encoding="utf-8")
     return table

@@ -7,12 +7,12 @@ Clotho: `file_name,caption_1,...,caption_5`, one line for each clip. Any audio s
 
 from __future__ import annotations
 
-from collections.abc import Container
+import unicodedata
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
+from tclap.data.table import Row, read_table, require
 from tclap.errors import InputError
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".opus", ".m4a"}
@@ -45,40 +45,63 @@ class Clips:
 
 
 def read_captions(csv: Path) -> list[Captioned]:
-    """The clips of an AudioCaps or Clotho caption file, in its order. Raises InputError: unreadable, other columns."""
-    try:
-        table = pd.read_csv(csv, dtype=str, keep_default_na=False)
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{csv} cannot be read as a caption file: {error}") from error
-    if set(AUDIOCAPS) <= set(table.columns):
-        clips = [
-            Captioned(
-                _audiocaps_names(str(youtube_id), str(start), group["audiocap_id"].tolist()), tuple(group["caption"])
-            )
-            for (youtube_id, start), group in table.groupby(["youtube_id", "start_time"], sort=False)
-        ]
-    elif "file_name" in table.columns and "caption_1" in table.columns:
-        columns = [c for c in table.columns if c.startswith("caption_")]
-        clips = [
-            Captioned((_stem(row["file_name"]),), tuple(text for text in row[columns] if text.strip()))
-            for _, row in table.iterrows()
-        ]
+    """The clips of an AudioCaps or Clotho caption file, in its order.
+
+    Raises InputError naming the file, and the line if it is in one: unreadable, other columns, a clip without captions.
+    """
+    columns, rows = read_table(csv)
+    if set(AUDIOCAPS) <= set(columns):
+        clips = _audiocaps(rows)
+    elif {"file_name", "caption_1"} <= set(columns):
+        texts = [column for column in columns if column.startswith("caption_")]
+        clips = _clotho(csv, rows, texts)
     else:
-        raise InputError(
-            f"{csv} has the columns {', '.join(table.columns)}; a caption file has {', '.join(AUDIOCAPS)} (AudioCaps) "
-            "or file_name, caption_1, ... (Clotho)"
-        )
-    silent = [clip.names[0] for clip in clips if not any(text.strip() for text in clip.captions)]
-    if silent or not clips:
-        raise InputError(f"{csv} has no captions{f' for {silent[0]}' if silent else ''}")
+        like = ("file_name", "caption_1") if "file_name" in " ".join(columns) else AUDIOCAPS
+        try:
+            require(csv, columns, like)
+        except InputError as error:
+            raise InputError(
+                f"{error}; a caption file has {', '.join(AUDIOCAPS)} (AudioCaps) or file_name, caption_1, ... (Clotho)"
+            ) from error
+    if not clips:
+        raise InputError(f"{csv} has no captions")
+    for clip in clips:
+        if not any(text.strip() for text in clip.captions):
+            raise InputError(f"{csv} has no captions for {clip.names[0]}")
     return clips
+
+
+def _audiocaps(rows: Sequence[Row]) -> list[Captioned]:
+    grouped: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        grouped.setdefault((row["youtube_id"], row["start_time"]), []).append(row)
+    return [
+        Captioned(
+            _audiocaps_names(youtube_id, start, [row["audiocap_id"] for row in own]),
+            tuple(row["caption"] for row in own),
+        )
+        for (youtube_id, start), own in grouped.items()
+    ]
+
+
+def _clotho(csv: Path, rows: Sequence[Row], texts: Sequence[str]) -> list[Captioned]:
+    for row in rows:
+        if not row["file_name"].strip():
+            raise InputError(f"{csv} line {row.line} has an empty file_name")
+    return [
+        Captioned((_stem(row["file_name"]),), tuple(row[text] for text in texts if row[text].strip())) for row in rows
+    ]
 
 
 def find_clips(folder: Path, captioned: list[Captioned]) -> Clips:
     """Match the clips of a caption file with the files of `folder`. Raises InputError where it is no folder."""
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder of audio files")
-    files = {_stem(p.name): p for p in sorted(folder.iterdir(), reverse=True) if p.suffix.lower() in SUFFIXES}
+    try:
+        listed = sorted(folder.iterdir(), reverse=True)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(f"{folder} is not a folder of audio files") from error
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read: {error.strerror}") from error
+    files = {_stem(path.name): path for path in listed if path.suffix.lower() in SUFFIXES}
     here = [next((files[name] for name in clip.names if name in files), None) for clip in captioned]
     return Clips(
         folder,
@@ -93,6 +116,6 @@ def _audiocaps_names(youtube_id: str, start: str, ids: list[str]) -> tuple[str, 
 
 
 def _stem(file: str) -> str:
-    """The name without an audio suffix; other dots are part of it."""
-    path = Path(file.strip())
+    """The name without an audio suffix; other dots are part of it. "é" is one character, however the disk writes it."""
+    path = Path(unicodedata.normalize("NFC", file.strip()))
     return path.stem.strip() if path.suffix.lower() in SUFFIXES else path.name

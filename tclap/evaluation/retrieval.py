@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from scipy.special import gammaln
 
+from tclap.data.audio import decode, raise_problems
 from tclap.data.compose import WINDOW_RMS, event
-from tclap.data.dataset import decode, raise_problems
 from tclap.errors import InputError
 from tclap.evaluation.captioned import Clips
 from tclap.evaluation.ranking import DECIMALS

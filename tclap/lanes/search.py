@@ -10,7 +10,6 @@ from typing import Any
 
 import optuna
 import sqlalchemy
-from rich.markup import escape
 
 from tclap.config import Configuration, config_hash
 from tclap.console import console
@@ -41,7 +40,7 @@ def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -
         if settings.data is not None and settings.data.exists():
             check_dataset(settings.data, shared.trials())
         _describe(settings, limit)
-        console.print(escape(describe(Plan((tuple(shared.stage_a_runs()),), settings.seeds), settings.sweep_folder)))
+        console.print(describe(Plan((tuple(shared.stage_a_runs()),), settings.seeds), settings.sweep_folder))
         return 0
     _study_place(settings)
     with claimed(settings, shared.trials()) as (data, dataset_digest):
@@ -107,7 +106,7 @@ def _owner(settings: SearchSettings, dataset_digest: str) -> dict[str, Any]:
     mark = settings.sweep_folder / "study-owner"
     if not mark.exists():
         write_atomically(mark, f"{settings.sweep_folder.resolve()} {uuid.uuid4().hex[:8]}")
-    return {**settings.identity(), "dataset": dataset_digest, "folder": mark.read_text()}
+    return {**settings.identity(), "dataset": dataset_digest, "folder": mark.read_text(encoding="utf-8")}
 
 
 def _stage_a_plan(settings: SearchSettings) -> Plan:

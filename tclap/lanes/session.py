@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 
 import ray
 from filelock import FileLock, Timeout
-from rich.markup import escape
 
 from tclap.cache import node_cache, publish, published_dataset
 from tclap.config import Configuration, config_hash
 from tclap.console import console
-from tclap.data.dataset import decode_problems, raise_problems, read_index
+from tclap.data.audio import decode_problems, raise_problems
+from tclap.data.dataset import read_index
 from tclap.data.synth import default_dataset
 from tclap.errors import InputError
 from tclap.evaluation.captioned import find_clips, read_captions
@@ -254,4 +254,4 @@ def conclude(
 
 
 def show(file: Path) -> None:
-    console.print(escape(file.read_text()))
+    console.print(file.read_text(encoding="utf-8"))

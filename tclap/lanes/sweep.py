@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.markup import escape
-
 from tclap.config import Configuration, config_hash
 from tclap.console import console
 from tclap.flags import SweepSettings
@@ -28,11 +26,11 @@ def run_sweep(settings: SweepSettings, configurations: Sequence[Configuration], 
             check_dataset(settings.data, plan.trials())
         elif settings.data is not None:
             console.print(f"note: {settings.data} does not exist yet, so folds and batch sizes are not checked")
-        console.print(escape(describe(plan, settings.sweep_folder)))
+        console.print(describe(plan, settings.sweep_folder))
         return 0
     folder = settings.sweep_folder
     with claimed(settings, plan.trials()) as (data, dataset_digest):
-        console.print(escape(describe(plan, folder)))
+        console.print(describe(plan, folder))
         if len(results(plan, folder)) < sum(len(wave) for wave in plan.waves) * len(plan.seeds):
             with stopping_cleanly(folder):
                 sweep, at_once = start(settings, data, dataset_digest, plan.trials()[0])

@@ -117,7 +117,7 @@ def forget_if_broken(run: UPath) -> None:
     if not snapshot.exists():
         return
     try:
-        listed = json.loads(snapshot.read_text()).get("checkpoint_results", [])
+        listed = json.loads(snapshot.read_text(encoding="utf-8")).get("checkpoint_results", [])
         broken = not all((run / checkpoint["checkpoint_dir_name"]).exists() for checkpoint in listed)
     except json.JSONDecodeError:
         broken = True

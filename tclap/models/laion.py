@@ -186,7 +186,7 @@ def _config(folder: Path) -> ClapConfig:
     if not file.is_file():
         return ClapConfig()
     try:
-        config = ClapConfig.from_dict(json.loads(file.read_text()))
+        config = ClapConfig.from_dict(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{file} cannot be read: {error}") from error
     if config.audio_config.enable_fusion:

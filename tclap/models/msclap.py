@@ -144,7 +144,7 @@ def text_config(settings: Mapping[str, Any], beside: Path | None) -> BertConfig 
     if file is None or not file.is_file():
         return kind()
     try:
-        return kind.from_dict(json.loads(file.read_text()))
+        return kind.from_dict(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{file} cannot be read: {error}") from error
 
@@ -281,7 +281,7 @@ def _unset() -> Iterator[None]:
 def _settings(name: str) -> dict[str, Any]:
     """The package's own configuration of a version."""
     file = importlib.resources.files("msclap") / "configs" / f"config_{name.removeprefix('msclap-')}.yml"
-    settings: dict[str, Any] = yaml.safe_load(file.read_text())
+    settings: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
     return settings
 
 

@@ -13,7 +13,7 @@ SETTINGS = ["stages", "alpha_st", "alpha_ct", "alpha_so", "alpha_co", "beta"]
 @functools.cache
 def published() -> pd.DataFrame:
     """Columns table, model, SETTINGS, metric, value [percent], note; one line for each printed number."""
-    with files("tclap.report").joinpath("published.csv").open() as file:
+    with files("tclap.report").joinpath("published.csv").open(encoding="utf-8") as file:
         return pd.read_csv(file, comment="#", dtype={"metric": str}, keep_default_na=True)
 
 

@@ -106,7 +106,7 @@ def _facts(client: MlflowClient, parent: Run) -> dict[str, Any]:
         return {"table": "table", "objectives": [], "rows": []}
     with tempfile.TemporaryDirectory() as scratch:
         file = client.download_artifacts(parent.info.run_id, ROWS, scratch)
-        facts: dict[str, Any] = json.loads(Path(file).read_text())
+        facts: dict[str, Any] = json.loads(Path(file).read_text(encoding="utf-8"))
     return facts
 
 

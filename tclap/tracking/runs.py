@@ -283,7 +283,8 @@ def _provenance() -> dict[str, str]:
 def _git_commit() -> str | None:
     here = Path(__file__).parent
     try:
-        out = subprocess.run(["git", "-C", here, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+        command = ["git", "-C", str(here), "rev-parse", "HEAD"]
+        out = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     except FileNotFoundError:  # no git on this machine: an image, say
         return None
     return out.stdout.strip() or None if out.returncode == 0 else None

@@ -35,7 +35,7 @@ def save(folder: Path, model: ContrastiveModel, provenance: Mapping[str, object]
             "fingerprint": model.fingerprint(),
             "provenance": dict(provenance),
         }
-        (filled / CONFIG).write_text(json.dumps(config, indent=1))
+        (filled / CONFIG).write_text(json.dumps(config, indent=1), encoding="utf-8")
         if folder.exists():
             shutil.rmtree(folder)
         filled.rename(folder)
@@ -58,7 +58,7 @@ def load(folder: Path) -> ContrastiveModel:
 def read_config(folder: Path) -> dict[str, object]:
     """The checkpoint's `config.json`. Raises InputError where it is no checkpoint."""
     try:
-        config = json.loads((folder / CONFIG).read_text())
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{folder} is not a tclap checkpoint: {CONFIG} cannot be read ({error})") from error
     if not isinstance(config, dict) or not {"model", "fingerprint"} <= config.keys():

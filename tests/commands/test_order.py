@@ -1,6 +1,7 @@
 """`tclap order` end to end: a checkpoint on every made-up suite, and what is refused."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,15 @@ from tests.evaluation.suites.made_up import MADE_UP
 
 
 @pytest.mark.parametrize("suite", READERS)
-def test_a_checkpoint_is_scored(suite: str, mini: Mini, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_checkpoint_is_scored(
+    suite: str, mini: Mini, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     checkpoint.save(tmp_path / "model", mini, {})
     path = MADE_UP[suite](tmp_path / "suite")
+    flags = ["--model", str(tmp_path / "model"), "--json", str(tmp_path / "scores.json")]
+    monkeypatch.setattr(sys, "argv", ["tclap", "order", *flags, suite, str(path)])
     with pytest.raises(SystemExit) as exit_:
-        main(["order", "--model", str(tmp_path / "model"), suite, str(path), "--json", str(tmp_path / "scores.json")])
+        main()
     assert exit_.value.code == 0
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert 0 <= scores["item"]["low"] <= scores["item"]["value"] <= scores["item"]["high"] <= 100
@@ -44,8 +49,9 @@ def test_wrong_input_is_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["tclap", "order", *arguments])
     with pytest.raises(SystemExit) as exit_:
-        main(["order", *arguments])
+        main()
     assert exit_.value.code == 2
     error = capsys.readouterr().err
     assert message in error

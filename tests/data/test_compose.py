@@ -9,7 +9,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from tclap.data import compose, synth
+from tclap.data import audio, compose, synth
 from tclap.data import dataset as datasets
 from tclap.data.compose import EVENT_RMS, JOIN, OVERLAY, SINGLE, WINDOW_RMS, Composites, EventBank, event
 from tclap.data.dataset import Dataset
@@ -167,7 +167,7 @@ def test_load_events_resamples_to_the_model_s_rate(dataset: Dataset) -> None:
     assert events.row_of == {4: 0, 2: 1}
     assert events.whole.shape == (2, 8000)
     assert events.half.shape == (2, 4000)
-    wave = datasets.decode(dataset.path(2), 8000)
+    wave = audio.decode(dataset.path(2), 8000)
     np.testing.assert_array_equal(events.whole[1], event(wave, 8000))
     np.testing.assert_array_equal(events.half[1], event(wave, 4000))
 

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 import soundfile
 
+from tclap.data import audio, synth
 from tclap.data import dataset as datasets
-from tclap.data import synth
 from tclap.data.dataset import Dataset
 from tclap.errors import InputError
 
@@ -24,11 +24,11 @@ def test_is_in_esc50_s_layout(root: Path, dataset: Dataset) -> None:
 
 
 def test_every_clip_is_usable(dataset: Dataset) -> None:
-    assert datasets.decode_problems(map(dataset.path, range(60))) == {}
+    assert audio.decode_problems(map(dataset.path, range(60))) == {}
     for clip in range(0, 60, 7):
         info = soundfile.info(dataset.path(clip))
         assert (info.samplerate, info.channels, info.frames) == (16_000, 1, 48_000)
-        assert np.abs(datasets.decode(dataset.path(clip), 16_000)).max() <= 0.9001
+        assert np.abs(audio.decode(dataset.path(clip), 16_000)).max() <= 0.9001
 
 
 def test_no_two_clips_are_equal(dataset: Dataset) -> None:

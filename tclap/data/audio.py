@@ -1,0 +1,155 @@
+"""Sound files as the models hear them: decoded, mono, at the model's rate; and what is wrong with the others."""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+import torchaudio.functional
+
+from tclap.data.container import cut_short, has_length, mp3_frames
+from tclap.errors import InputError
+
+SILENCE_PEAK = 1e-4  # a clip that never passes -80 dBFS counts as silent
+RATES_HZ = (1000, 1_000_000)  # of recorded sound; a damaged header names others
+FRAMES_A_BYTE = 1024  # more than any codec makes of one byte; a header that promises more does not know
+BLOCK = 1 << 16
+SLACK = 2304  # two frames of mp3: encoders disagree whether the one that holds the header counts
+TABLE = 1_000_000  # torchaudio makes a table of about so many numbers for rates of the ratio a:b with a·b so large
+
+
+def decode(path: Path, sample_rate_hz: int) -> np.ndarray:
+    """A clip as mono float32 [T] at `sample_rate_hz`.
+
+    Raises InputError, naming the file, if it is missing, unreadable, cut short, empty or silent.
+    """
+    mono, rate_hz = _read(path)
+    if not len(mono):
+        raise InputError(f"{path.name}: empty")
+    if not np.isfinite(mono).all():
+        raise InputError(f"{path.name}: holds NaN or infinite samples")
+    mono = _resample(mono, rate_hz, sample_rate_hz)
+    if np.abs(mono).max() < SILENCE_PEAK:  # after resampling: what lies above the model's band is not heard
+        raise InputError(f"{path.name}: silent at {sample_rate_hz} Hz (peak below {SILENCE_PEAK:g})")
+    return mono
+
+
+def _read(path: Path) -> tuple[np.ndarray, int]:
+    """All of a file as mono float32 [t], and its sample rate."""
+    problem = _unusable(path)
+    if problem:
+        raise InputError(f"{path.name}: {problem}")
+    try:
+        with soundfile.SoundFile(path) as file:
+            if not RATES_HZ[0] <= file.samplerate <= RATES_HZ[1]:
+                raise InputError(f"{path.name}: its sample rate is {file.samplerate} Hz; sound has {RATES_HZ}")
+            if file.frames > FRAMES_A_BYTE * path.stat().st_size:
+                return _read_to_the_end(path), file.samplerate
+            mono = file.read(dtype="float32", always_2d=True).mean(axis=1)
+            promised = file.frames
+            guessed = file.format == "MP3" and not has_length(path)
+    except soundfile.LibsndfileError as error:
+        raise InputError(f"{path.name}: unreadable ({error.error_string})") from error
+    problem = cut_short(path)
+    if guessed:
+        promised, whole = mp3_frames(path)
+        problem = None if whole else "cut short: its last block is not whole"
+    if problem is None and len(mono) < promised - SLACK:
+        problem = f"cut short: it should have {promised} frames, {len(mono)} can be decoded"
+    if problem:
+        raise InputError(f"{path.name}: {problem}")
+    return mono, file.samplerate
+
+
+class _Streamed(soundfile.SoundFile):
+    """A file whose header does not know its length: soundfile seeks after each read, which libsndfile refuses here."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _read_to_the_end(path: Path) -> np.ndarray:
+    """[t] of FLAC that was written into a pipe: libsndfile says that it has 2^63 - 1 frames."""
+    blocks = [np.zeros(0, np.float32)]
+    with _Streamed(path) as file:
+        while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
+            blocks.append(block.mean(axis=1))
+    return np.concatenate(blocks)
+
+
+def unreadable(path: Path) -> str | None:
+    """What keeps anyone from reading a file, or None: it is missing, is no file, or may not be read."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # to open a named pipe would wait for ever
+            return "missing (it is no file)"
+        path.open("rb").close()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return "missing"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return None
+
+
+def _unusable(path: Path) -> str | None:
+    """What keeps a decoder from being tried, or None."""
+    if path.suffix.lower() == ".raw":
+        return "unreadable (raw samples say neither rate nor format: convert it to wav or flac)"
+    return unreadable(path)
+
+
+def _resample(mono: np.ndarray, rate_hz: int, sample_rate_hz: int) -> np.ndarray:
+    """[t] at `rate_hz` -> [T] at `sample_rate_hz`, in memory that does not depend on the ratio of the two."""
+    if rate_hz == sample_rate_hz:
+        return mono
+    if rate_hz * sample_rate_hz // math.gcd(rate_hz, sample_rate_hz) ** 2 > TABLE:
+        return np.asarray(soxr.resample(mono, rate_hz, sample_rate_hz))
+    resampled: np.ndarray = torchaudio.functional.resample(torch.from_numpy(mono), rate_hz, sample_rate_hz).numpy()
+    return resampled
+
+
+def decode_problems(paths: Iterable[Path], sample_rate_hz: int | None = None) -> dict[Path, str]:
+    """One line for each file that cannot be used, in the order of `paths`.
+
+    sample_rate_hz: of the model that is going to hear them; None: each file's own.
+    """
+
+    def problem(path: Path) -> str | None:
+        try:
+            decode(path, sample_rate_hz or _own_rate(path))
+        except InputError as error:
+            return str(error)
+        return None
+
+    files = list(paths)
+    with ThreadPoolExecutor() as pool:
+        return {path: line for path, line in zip(files, pool.map(problem, files), strict=True) if line}
+
+
+def _own_rate(path: Path) -> int:
+    problem = _unusable(path)
+    if problem:
+        raise InputError(f"{path.name}: {problem}")
+    try:
+        return int(soundfile.info(path).samplerate)
+    except soundfile.LibsndfileError as error:
+        raise InputError(f"{path.name}: unreadable ({error.error_string})") from error
+
+
+def without_length(paths: Iterable[Path]) -> list[Path]:
+    """The files of which nothing says how long they should be, so that half of one looks whole (mp3 without header)."""
+    return [path for path in paths if _unusable(path) is None and not has_length(path)]
+
+
+def raise_problems(folder: Path, problems: Iterable[str]) -> None:
+    """Raise one InputError naming every problem with the files of `folder`, or nothing if there is none."""
+    lines = list(problems)
+    if lines:
+        raise InputError(f"{folder}: {len(lines)} unusable file(s): {'; '.join(lines)}")
