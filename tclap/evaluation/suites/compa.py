@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tclap.evaluation.suites.items import Item, Suite, checked, only_file, read_table, sound
+from tclap.data.table import read_table, require
+from tclap.evaluation.suites.items import Item, Suite, checked, only_file, sound
 
 COLUMNS = ("pair_caption", "reversed_pair_caption", "pair_file", "reversed_pair_file")
 SOUNDS = "CompA_order_files"
@@ -23,10 +24,12 @@ def read(path: Path) -> Suite:
     """
     csv = only_file(path, ("*order*.csv", "*.csv"), "CompA-order csv") if path.is_dir() else path
     folders = (csv.parent / SOUNDS, csv.parent)
+    columns, rows = read_table(csv)
+    require(csv, columns, COLUMNS)
     items = []
-    for row, cells in enumerate(read_table(csv, COLUMNS, "CompA-order's csv").to_dict("records"), start=2):
-        group = f"line {row}"
-        pair, reversed_pair = cells["pair_caption"].strip(), cells["reversed_pair_caption"].strip()
-        items.append(Item(sound(cells["pair_file"], folders), pair, (reversed_pair,), group, group))
-        items.append(Item(sound(cells["reversed_pair_file"], folders), reversed_pair, (pair,), group, group))
+    for row in rows:
+        group = f"line {row.line}"
+        pair, reversed_pair = row["pair_caption"].strip(), row["reversed_pair_caption"].strip()
+        items.append(Item(sound(row["pair_file"], folders), pair, (reversed_pair,), group, group))
+        items.append(Item(sound(row["reversed_pair_file"], folders), reversed_pair, (pair,), group, group))
     return checked("compa", csv, items)

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from tclap.errors import InputError
 
 SHOWN = 5  # names that an error message gives before it counts the rest
@@ -74,18 +72,6 @@ def only_file(folder: Path, patterns: Sequence[str], what: str) -> Path:
         if found:
             return found[0]
     raise InputError(f"{folder} has no {what} ({', '.join(patterns)})")
-
-
-def read_table(csv: Path, columns: Sequence[str], what: str) -> pd.DataFrame:
-    """A csv as text cells, its empty cells empty. Raises InputError: unreadable, or without one of `columns`."""
-    try:
-        table = pd.read_csv(csv, dtype=str, keep_default_na=False)
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{csv} cannot be read as {what}: {str(error).strip()}") from error
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        raise InputError(f"{csv} lacks the columns {', '.join(missing)}; {what} has {', '.join(columns)}")
-    return table
 
 
 def read_json(file: Path, what: str) -> Mapping[str, Any]:

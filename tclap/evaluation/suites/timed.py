@@ -11,17 +11,16 @@ items of a recording are one group: it is right if all of its order is.
 from __future__ import annotations
 
 import itertools
+import math
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from tclap.data.captions import before
+from tclap.data.table import Row, read_table, require
 from tclap.errors import InputError
-from tclap.evaluation.suites.items import Item, Suite, checked, read_table, sound, spoken
+from tclap.evaluation.suites.items import Item, Suite, checked, sound, spoken
 
 TACOS_FILE = "annotations_strong.csv"
-TACOS = {"filename": "path", "onset": "start", "offset": "end", "text": "caption"}
+TACOS = ("filename", "onset", "offset", "text")
 COLUMNS = ("path", "start", "end", "caption")
 
 
@@ -32,40 +31,45 @@ def read(path: Path) -> Suite:
     no numbers or end before they start, an empty caption, missing sounds, no two captions that follow one another.
     """
     csv = path / TACOS_FILE if path.is_dir() else path
-    table = read_captions(csv)
     folders = (csv.parent / "audio", csv.parent)
-    items = []
-    for name, captions in table.groupby("path", sort=False):
-        spans = captions.groupby("caption", sort=False).agg({"start": "min", "end": "max"})
-        audio = sound(str(name), folders)
-        for (one, a), (other, b) in itertools.combinations(spans.iterrows(), 2):
-            for first, second, ordered in ((one, other, a["end"] <= b["start"]), (other, one, b["end"] <= a["start"])):
-                if ordered:
-                    right, wrong = before(str(first), str(second)), before(str(second), str(first))
-                    items.append(Item(audio, right, (wrong,), str(name), str(name)))
-                    break
-    silent = table["path"].nunique() - len({item.group for item in items})
+    items: list[Item] = []
+    silent = 0
+    for name, spans in read_captions(csv).items():
+        audio, before_it = sound(name, folders), len(items)
+        for one, other in itertools.combinations(spans, 2):
+            first, second = sorted((one, other), key=lambda caption: spans[caption])
+            if spans[first][1] <= spans[second][0]:
+                items.append(Item(audio, before(first, second), (before(second, first),), name, name))
+        silent += len(items) == before_it
     notes = [f"{silent} recording(s) left out: no two captions follow one another"] if silent else []
     return checked("timed", csv, items, notes)
 
 
-def read_captions(csv: Path) -> pd.DataFrame:
-    """Columns path, start [s], end [s], caption (as part of a sentence), a line for each of the csv's. InputError."""
-    header = read_table(csv, (), "timed captions").columns
-    names = TACOS if set(TACOS) <= set(header) else {name: name for name in COLUMNS}
-    table = read_table(csv, tuple(names), f"a csv of timed captions ({','.join(COLUMNS)})")[list(names)].rename(
-        columns=names
-    )
-    for column in ("start", "end"):
-        seconds = pd.to_numeric(table[column], errors="coerce")
-        bad = np.flatnonzero(~np.isfinite(seconds) | (seconds < 0))
-        if len(bad):
-            raise InputError(
-                f"{csv} line {bad[0] + 2}: {column} {table[column].iloc[bad[0]]!r} is not a time in seconds"
-            )
-        table[column] = seconds
-    table["caption"] = table["caption"].map(spoken)
-    bad = np.flatnonzero((table["end"] <= table["start"]) | (table["caption"] == "") | (table["path"] == ""))
-    if len(bad):
-        raise InputError(f"{csv} line {bad[0] + 2}: it needs a path, a caption, and an end after its start")
-    return table
+def read_captions(csv: Path) -> dict[str, dict[str, tuple[float, float]]]:
+    """Path of each recording -> its captions, as parts of a sentence -> from when to when they are true, in seconds.
+
+    Raises InputError, naming the line: other columns, times that are none, an end that is not after its start.
+    """
+    columns, rows = read_table(csv)
+    path, start, end, caption = names = TACOS if set(TACOS) <= set(columns) else COLUMNS
+    require(csv, columns, names)
+    recordings: dict[str, dict[str, tuple[float, float]]] = {}
+    for row in rows:
+        since, until = _seconds(csv, row, start), _seconds(csv, row, end)
+        text = spoken(row[caption])
+        if until <= since or not text or not row[path].strip():
+            raise InputError(f"{csv} line {row.line}: it needs a {path}, a {caption}, and an {end} after its {start}")
+        spans = recordings.setdefault(row[path].strip(), {})
+        earlier = spans.get(text, (since, until))
+        spans[text] = min(earlier[0], since), max(earlier[1], until)
+    return recordings
+
+
+def _seconds(csv: Path, row: Row, column: str) -> float:
+    try:
+        value = float(row[column])
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise InputError(f"{csv} line {row.line}: {column} {row[column]!r} is not a time in seconds")
+    return value
