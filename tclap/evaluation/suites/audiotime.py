@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tclap.data.captions import before
+from tclap.data.captions import before, spoken
 from tclap.errors import InputError
-from tclap.evaluation.suites.items import Item, Suite, checked, only_file, read_json, sound, spoken
+from tclap.evaluation.suites.items import Item, Suite, checked, only_file, read_json, sound
 
 FILES = ("*ordering_caption*.json", "*ordering*/*ordering_caption*.json", "**/*ordering_caption*.json")
 

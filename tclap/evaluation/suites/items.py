@@ -83,10 +83,3 @@ def read_json(file: Path, what: str) -> Mapping[str, Any]:
     if not isinstance(held, dict):
         raise InputError(f"{file} is not {what}: it holds a JSON {type(held).__name__}, not an object")
     return held
-
-
-def spoken(caption: str) -> str:
-    """A caption as part of a longer one: without its full stop, and its first letter small unless it is a name's."""
-    text = caption.strip().rstrip(".").strip()
-    proper = len(text) > 1 and (text[1].isupper() or text[:2] in ("I ", "I'"))
-    return text if proper else text[:1].lower() + text[1:]

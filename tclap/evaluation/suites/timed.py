@@ -14,10 +14,10 @@ import itertools
 import math
 from pathlib import Path
 
-from tclap.data.captions import before
+from tclap.data.captions import before, spoken
 from tclap.data.table import Row, read_table, require
 from tclap.errors import InputError
-from tclap.evaluation.suites.items import Item, Suite, checked, sound, spoken
+from tclap.evaluation.suites.items import Item, Suite, checked, sound
 
 TACOS_FILE = "annotations_strong.csv"
 TACOS = ("filename", "onset", "offset", "text")

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tclap.data.captions import spoken
 from tclap.errors import InputError
 from tclap.evaluation.suites import READERS, read_suite, timed
-from tclap.evaluation.suites.items import Item, Suite, spoken
+from tclap.evaluation.suites.items import Item, Suite
 from tclap.evaluation.suites.scoring import clustered, pair_credit, score_items, score_suite
 from tests.evaluation.suites.made_up import MADE_UP, constant, oracle, write_csv, write_sounds
 
