@@ -109,7 +109,7 @@ class Listener(nn.Module):
     sounds [S, D], and the vector of each caption.
     """
 
-    name, window_s, sample_rate_hz = "listener", 1.0, RATE_HZ
+    name, window_s, sample_rate_hz, padding_value = "listener", 1.0, RATE_HZ, 0.0
 
     def __init__(self, sounds: Tensor, captions: dict[str, Tensor]) -> None:
         super().__init__()
@@ -126,8 +126,8 @@ class Listener(nn.Module):
     def text_frozen(self, texts: Sequence[str]) -> list[Tensor]:
         return [self.captions[text] for text in texts]
 
-    def text_head(self, features: Sequence[Tensor]) -> Tensor:
-        return torch.stack(list(features))
+    def text_head(self, features: Sequence[Tensor], lengths: Tensor | None = None) -> Tensor:
+        return torch.stack(list(features))  # all of one length, so nothing is padded
 
 
 def oracle(suite: Suite, files: Sequence[Path]) -> Listener:
