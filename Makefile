@@ -44,7 +44,7 @@ format: .venv/installed
 
 # Strictly: a dead link, or a tutorial whose code fails, fails it.
 docs: .venv/docs  ## the site, with every tutorial executed, in build/site
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m mkdocs build --strict --site-dir build/site
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m mkdocs build --strict --site-dir build/site
 
 bench: .venv/installed
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
