@@ -6,7 +6,7 @@ DATA ?= ../shared/data/esc50
 COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) -f docker/compose.yaml
 SUBMIT ?= python sweeps/table4.py
 
-.PHONY: sweep sweep-esc50 test test-slow test-browser test-docker chaos lint format bench up down submit clean
+.PHONY: sweep sweep-esc50 test test-slow test-browser test-docker chaos lint format docs bench up down submit clean
 
 sweep: .venv/installed  ## the main job: Table IV on the embedded synthetic dataset
 	$(BIN)/python sweeps/table4.py
@@ -42,6 +42,10 @@ format: .venv/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Strictly: a dead link, or a tutorial whose code fails, fails it.
+docs: .venv/docs  ## the site, with every tutorial executed, in build/site
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m mkdocs build --strict --site-dir build/site
+
 bench: .venv/installed
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
 
@@ -67,6 +71,10 @@ docker/requirements.lock: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 10) <= v < (3, 13) and f"tclap needs Python 3.10 to 3.12, $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=/path/to/python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+.venv/docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	touch $@
 
 clean:

@@ -3,27 +3,53 @@
 tclap data synth|esc50|check|preview
 tclap models | check-model
 tclap pretrain | train
-tclap zste | retrieval
+tclap zste | retrieval | order
 tclap best | report
 tclap score | export
+
+A command's module is imported when that command is called: PyTorch and SciPy take seconds, which `tclap --help` has no
+use for.
 """
 
 from __future__ import annotations
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, CliApp, CliSubCommand, PydanticBaseSettingsSource, SettingsConfigDict
+import importlib
+import sys
+from typing import Any
 
-from tclap.commands.check_model import CheckModel
-from tclap.commands.choosing import Best, Report
-from tclap.commands.data import Data
-from tclap.commands.models import Models
-from tclap.commands.scoring import Retrieval, Zste
-from tclap.commands.training import Pretrain, Train
-from tclap.commands.using import Export, Score
+from pydantic import BaseModel, Field, create_model
+from pydantic_settings import (
+    BaseSettings,
+    CliApp,
+    CliSubCommand,
+    CliToggleFlag,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    get_subcommand,
+)
+
+from tclap import __version__
 from tclap.console import parse, run_or_exit
+from tclap.errors import InputError
+
+# Each command: the module and class that run it, and what `tclap --help` says of it.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "data": ("tclap.commands.data", "Data", "make, download, check and listen to datasets"),
+    "models": ("tclap.commands.models", "Models", "list models, their parameters and where their weights are"),
+    "check_model": ("tclap.commands.check_model", "CheckModel", "check a model: batches, norms, does it hear order?"),
+    "pretrain": ("tclap.commands.training", "Pretrain", "train mini's base on single sounds"),
+    "train": ("tclap.commands.training", "Train", "train and score one configuration, without Ray"),
+    "zste": ("tclap.commands.scoring", "Zste", "score a model on zero-shot temporal evaluation"),
+    "retrieval": ("tclap.commands.scoring", "Retrieval", "score a model on text-audio retrieval"),
+    "order": ("tclap.commands.order", "Order", "score a model on an order suite: CompA, AudioTime, your own ..."),
+    "best": ("tclap.commands.choosing", "Best", "rank a sweep, score its winner on the test folds, register it"),
+    "report": ("tclap.commands.choosing", "Report", "rebuild a sweep's tables and plots from MLflow alone"),
+    "score": ("tclap.commands.using", "Score", "print the similarities of sounds and texts"),
+    "export": ("tclap.commands.using", "Export", "write a model as msclap or transformers load it"),
+}
 
 
-class Tclap(BaseSettings):
+class CommandLine(BaseSettings):
     """Teach audio-language models the order of sounds, and measure it."""
 
     model_config = SettingsConfigDict(
@@ -34,17 +60,7 @@ class Tclap(BaseSettings):
         cli_hide_none_type=True,
     )
 
-    data: CliSubCommand[Data] = Field(description="make, download, check and listen to datasets")
-    models: CliSubCommand[Models] = Field(description="list models, their parameters and where their weights are")
-    check_model: CliSubCommand[CheckModel] = Field(description="check a model: batches, norms, does it hear order?")
-    pretrain: CliSubCommand[Pretrain] = Field(description="train mini's base on single sounds")
-    train: CliSubCommand[Train] = Field(description="train and score one configuration, without Ray")
-    zste: CliSubCommand[Zste] = Field(description="score a model on zero-shot temporal evaluation")
-    retrieval: CliSubCommand[Retrieval] = Field(description="score a model on text-audio retrieval")
-    best: CliSubCommand[Best] = Field(description="rank a sweep, score its winner on the test folds, register it")
-    report: CliSubCommand[Report] = Field(description="rebuild a sweep's tables and plots from MLflow alone")
-    score: CliSubCommand[Score] = Field(description="print the similarities of sounds and texts")
-    export: CliSubCommand[Export] = Field(description="write a model as msclap or transformers load it")
+    version: CliToggleFlag[bool] = Field(False, description="print the version and exit")
 
     @classmethod
     def settings_customise_sources(
@@ -58,11 +74,32 @@ class Tclap(BaseSettings):
         return (init_settings,)  # the command line only: an environment variable DATA is not a subcommand
 
     def cli_cmd(self) -> None:
+        if self.version:
+            print(f"tclap {__version__}")
+            return
+        if get_subcommand(self, is_required=False) is None:
+            raise InputError(f"a command is missing: {', '.join(COMMANDS)}; tclap --help says what each does")
         CliApp.run_subcommand(self)
 
 
+class _NotImported(BaseModel):
+    """Stands for a command that was not called."""
+
+
+def command_line(called: str | None) -> type[CommandLine]:
+    """The whole command line, in which only the command `called` is imported; the others are just listed."""
+    subcommand: Any = CliSubCommand  # mypy takes no class that is known only here
+    fields: dict[str, Any] = {}
+    for name, (module, class_name, description) in COMMANDS.items():
+        command = getattr(importlib.import_module(module), class_name) if name == called else _NotImported
+        fields[name.replace("-", "_")] = (subcommand[command], Field(description=description))
+    return create_model("Tclap", __base__=CommandLine, __doc__=CommandLine.__doc__, **fields)
+
+
 def main() -> None:
+    called = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), None)
+
     def command() -> None:
-        parse(Tclap)
+        parse(command_line(called))
 
     run_or_exit(command)

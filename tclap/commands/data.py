@@ -14,6 +14,7 @@ from tclap.data import dataset as datasets
 from tclap.data import synth
 from tclap.data.audio import decode_problems, without_length
 from tclap.data.download import download_esc50
+from tclap.data.layouts import read_dataset
 from tclap.data.preview import write_preview
 from tclap.models import family
 
@@ -52,12 +53,15 @@ class Check(BaseModel):
     allow_shared_recordings: bool = Field(False, description="say nothing of recordings whose clips cross the folds")
 
     def cli_cmd(self) -> None:
-        dataset = datasets.read_index(self.folder)
+        dataset, line = read_dataset(self.folder)
+        console.print(line)
         asked = {"train_folds": self.train_folds, "eval_folds": self.eval_folds, "test_folds": self.test_folds}
         sets = {name: folds for name, folds in asked.items() if folds}
         each: dict[str, tuple[int, ...]] = {f"fold {fold}": (int(fold),) for fold in np.unique(dataset.folds)}
         files = [dataset.path(clip) for clip in range(len(dataset.filenames))]
-        problems = list(decode_problems(files, family(self.model).describe(self.model, "paper", None).sample_rate_hz).values())
+        problems = list(
+            decode_problems(files, family(self.model).describe(self.model, "paper", None).sample_rate_hz).values()
+        )
         problems += datasets.fold_problems(dataset, sets or each)
         for problem in problems:
             console.print(problem)
@@ -87,7 +91,8 @@ class Preview(BaseModel):
     seed: int = Field(0, ge=0)
 
     def cli_cmd(self) -> None:
-        dataset = datasets.read_index(self.folder)
+        dataset, line = read_dataset(self.folder)
+        console.print(line)
         table = write_preview(dataset, self.out, self.count, self.window_s, self.sample_rate_hz, self.seed)
         console.print(table.to_string(index=False))
 

@@ -68,9 +68,9 @@ class Zste(ModelFlags):
         model.module().to("cuda" if torch.cuda.is_available() else "cpu")
         scores = evaluate(workspace, data.model_copy(update={"eval_takes": self.eval_takes}), model, self.folds)
         print_scores(scores)
-        _say_untrained(model)
+        say_untrained(model)
         if self.json_out:
-            _write_json(self.json_out, scores, summary(scores))
+            write_json(self.json_out, scores, summary(scores))
 
 
 class Retrieval(ModelFlags):
@@ -98,9 +98,9 @@ class Retrieval(ModelFlags):
         table = pd.DataFrame.from_dict({"ours": ours, **rows}, orient="index", columns=list(ours)).fillna("")
         console.print(table.to_markdown(disable_numparse=True))
         console.print("percent, ours with 95% interval; the others as printed in Tables II and III: AudioCaps / Clotho")
-        _say_untrained(model)
+        say_untrained(model)
         if self.json_out:
-            _write_json(self.json_out, result.scores, {"clips": result.clips, "missing": len(result.missing)})
+            write_json(self.json_out, result.scores, {"clips": result.clips, "missing": len(result.missing)})
 
 
 def print_scores(scores: dict[str, Score]) -> None:
@@ -117,11 +117,11 @@ def print_scores(scores: dict[str, Score]) -> None:
     console.print("† published 5A lies below what a random model gets under half credit: not the same score")
 
 
-def _say_untrained(model: ContrastiveModel) -> None:
+def say_untrained(model: ContrastiveModel) -> None:
     if getattr(model, "untrained", False):
         console.print("the base has random weights (--weights random): these scores mean nothing", style="red")
 
 
-def _write_json(path: Path, scores: Mapping[str, Score], others: Mapping[str, float]) -> None:
+def write_json(path: Path, scores: Mapping[str, Score], others: Mapping[str, float]) -> None:
     values = {**others, **{name: asdict(score) for name, score in scores.items()}}
     write_atomically(path, json.dumps(values, indent=1))

@@ -49,3 +49,10 @@ def vocabulary(class_names: tuple[str, ...]) -> tuple[str, ...]:
 def words(text: str) -> list[str]:
     """Lower-case words without punctuation."""
     return "".join(c if c.isalnum() else " " for c in text.lower()).split()
+
+
+def spoken(caption: str) -> str:
+    """A caption as part of a longer one: without its full stop, its first letter small unless it begins a name."""
+    text = caption.strip().rstrip(".").strip()
+    proper = text[1:2].isupper() or text[:2] in ("I ", "I'")
+    return text if proper else text[:1].lower() + text[1:]

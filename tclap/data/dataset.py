@@ -33,10 +33,11 @@ class Dataset:
     class_ids: np.ndarray  # [n] int, 0..C-1 in the order of the csv's `target`
     class_names: tuple[str, ...]  # [C] with spaces instead of underscores
     recordings: np.ndarray  # [n] int, which recording each clip was cut from
+    audio_folder: str = "audio"  # below root; the filenames are relative to it
 
     @property
     def audio(self) -> Path:
-        return self.root / "audio"
+        return self.root / self.audio_folder
 
     def path(self, clip: int) -> Path:
         return self.audio / self.filenames[clip]

@@ -101,7 +101,7 @@ def to_json(result: Result) -> str:
 
 
 def from_json(text: str) -> Result:
-    """Raises ValueError, TypeError or KeyError if `text` is not what `to_json` wrote."""
+    """Raises ValueError, TypeError, KeyError or AttributeError if `text` is not what `to_json` wrote."""
     raw: dict[str, Any] = dict(json.loads(text))
     retrieval = {name: _scores(scores) for name, scores in raw.pop("retrieval").items()}
     return Result(**{**raw, "scores": _scores(raw["scores"]), "retrieval": retrieval})
@@ -110,7 +110,7 @@ def from_json(text: str) -> Result:
 def _read(path: Place) -> Result:
     try:
         return from_json(path.read_text(encoding="utf-8"))
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is not a result of this version of tclap: delete it to run the seed again") from error
 
 
