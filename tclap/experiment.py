@@ -28,7 +28,7 @@ from tclap.data.draws import batch_schedule, check_batch_size, draw_pairs
 from tclap.evaluation.embed import embed_suite
 from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import Suite, build_suite, score_suite
-from tclap.features import TextFeatures, audio_features, text_features
+from tclap.features import TextFeatures, audio_features, on_device, text_features
 from tclap.models.protocol import ContrastiveModel
 from tclap.places import write_atomically
 from tclap.training import checkpoint
@@ -49,12 +49,14 @@ class Stopped(Exception):
 class Workspace:
     """A dataset, the digest of its content, and the folder that caches what is computed from it.
 
-    kept: what the next configuration with the same data and base model needs again, least recently used first out.
+    say: told in a line where features lie on a GPU. kept: what the next configuration with the same data and base model
+    needs again, least recently used first out.
     """
 
     dataset: Dataset
     dataset_digest: str
     cache: Path
+    say: Callable[[str], None] = field(default=lambda text: None, compare=False, repr=False)
     kept: LRUCache[Hashable, Any] = field(default_factory=lambda: LRUCache(KEPT), compare=False, repr=False)
 
     def keep(self, key: Hashable, make: Callable[[], T]) -> T:
@@ -65,10 +67,15 @@ class Workspace:
         return found
 
 
-def open_workspace(root: Path, cache: Path, dataset_digest: str | None = None) -> Workspace:
+def open_workspace(
+    root: Path,
+    cache: Path,
+    dataset_digest: str | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Workspace:
     """Index the dataset at `root`; its content is hashed unless the digest is given. Raises InputError."""
     dataset = read_index(root)
-    return Workspace(dataset, dataset_digest or digest(dataset), cache)
+    return Workspace(dataset, dataset_digest or digest(dataset), cache, say)
 
 
 def check(dataset: Dataset, configuration: Configuration) -> None:
@@ -236,13 +243,13 @@ def provenance(workspace: Workspace, configuration: Configuration, seed: int) ->
 
 def _features(
     workspace: Workspace, model: ContrastiveModel, composites: Composites, captions: Sequence[str]
-) -> tuple[np.ndarray, TextFeatures]:
-    """Frozen features of windows and texts: from memory, from the cache, or computed now."""
+) -> tuple[np.ndarray | torch.Tensor, TextFeatures]:
+    """Frozen features of windows and texts, on the model's device if they fit: from memory, the cache, or made now."""
+    device = model.logit_scale.device
 
-    def make() -> tuple[np.ndarray, TextFeatures]:
+    def make() -> tuple[np.ndarray | torch.Tensor, TextFeatures]:
         audio = audio_features(model, workspace.dataset, workspace.dataset_digest, composites, workspace.cache)
-        return audio, text_features(model, captions, workspace.cache)
+        return on_device(audio, device, workspace.say), text_features(model, captions, workspace.cache).to(device)
 
-    device = str(model.logit_scale.device)
-    key = ("features", model.fingerprint(), device, composites.rows().tobytes(), tuple(captions))
+    key = ("features", model.fingerprint(), str(device), composites.rows().tobytes(), tuple(captions))
     return workspace.keep(key, make)

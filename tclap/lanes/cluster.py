@@ -7,6 +7,7 @@ import os
 
 import ray
 
+from tclap import plugins
 from tclap.lanes.leftovers import free_before_start
 from tclap.lanes.preflight import connect_ray
 from tclap.sweep.sweep import Sweep
@@ -26,6 +27,7 @@ TUNE_SETTINGS = {
 def open_cluster() -> None:
     """Connect to the cluster of RAY_ADDRESS, or start one on this machine. Raises InputError if that fails."""
     os.environ.update(TUNE_SETTINGS)
+    plugins.hand_on_current_folder()  # a user's own model is found by the workers, too
     connect_ray({"env_vars": SETTINGS})
     free_before_start()
 

@@ -160,7 +160,7 @@ class Desk:
     def _open_workspace(self) -> Workspace:
         """The sweep's dataset and cache as this node sees them."""
         if self._workspace is None:
-            self._workspace = workspace_of(self._sweep)
+            self._workspace = workspace_of(self._sweep, self._note)
         return self._workspace
 
     def _model_at(self, start: Place) -> ContrastiveModel:
@@ -210,11 +210,11 @@ class Desk:
         self._mailbox.note.remote(text)
 
 
-def workspace_of(sweep: Sweep) -> Workspace:
-    """The sweep's dataset and cache as this node sees them."""
+def workspace_of(sweep: Sweep, say: Callable[[str], None]) -> Workspace:
+    """The sweep's dataset and cache as this node sees them; `say` is told where features lie on a GPU."""
     cache = node_cache(Path(sweep.cache), at(sweep.origin)) if sweep.origin else Path(sweep.cache)
     if sweep.data is not None:
-        return open_workspace(Path(sweep.data), cache, sweep.dataset_digest)
+        return open_workspace(Path(sweep.data), cache, sweep.dataset_digest, say)
     published = published_dataset(cache, sweep.dataset_digest)
     fetch(published)  # if it stays away, reading the index says what is missing
-    return open_workspace(published, cache, sweep.dataset_digest)
+    return open_workspace(published, cache, sweep.dataset_digest, say)

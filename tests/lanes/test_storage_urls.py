@@ -53,7 +53,7 @@ def test_a_worker_finds_the_synthetic_dataset_that_the_driver_published(bucket, 
         experiment_id="1",
         parent_run_id="r",
     )
-    workspace = workspace_of(sweep)
+    workspace = workspace_of(sweep, print)
     assert workspace.cache == node_cache(tmp_path / "worker", origin)
     assert workspace.dataset.root.is_relative_to(workspace.cache)
     assert digest(workspace.dataset) == dataset_digest
