@@ -37,7 +37,7 @@ TEXTS = [
 NAMES = [
     "dog, close.wav",
     "dog [close].wav",
-    "[b]dog[/b].wav",
+    "[bold]dog.wav",
     "a:smile:b.wav",
     "{x}.wav",
     "Clotho (1) [1].wav",

@@ -22,7 +22,7 @@ EVENT_RMS = 0.1
 WINDOW_RMS = 0.05
 SINGLE, JOIN, OVERLAY = 0, 1, 2
 # Part of every feature set's key: raise the number when the same clips would make other windows than before.
-COMPOSITION = [1, EVENT_RMS, WINDOW_RMS]
+COMPOSITION = [2, EVENT_RMS, WINDOW_RMS]
 
 
 @dataclass(frozen=True)

@@ -13,22 +13,28 @@ import soundfile
 
 from tclap.data import audio
 from tclap.data import dataset as datasets
+from tclap.data.compose import event
 from tclap.errors import InputError
 from tests.data.test_dataset import RATE, REAL, one_line, real_data, rows, tone, write
 
 
-def test_decode_keeps_mono_as_it_is(tmp_path: Path) -> None:
+def test_decode_keeps_what_is_heard(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", tone(), RATE, subtype="FLOAT")
     wave = audio.decode(tmp_path / "a.wav", RATE)
     assert wave.dtype == np.float32
-    np.testing.assert_array_equal(wave, tone().astype(np.float32))
+    inside = slice(800, -800)  # the high-pass has edges of 50 ms
+    np.testing.assert_allclose(wave[inside], tone()[inside], atol=1e-4)
+    np.testing.assert_allclose(wave, tone(), atol=0.05)
 
 
 def test_decode_mixes_stereo(tmp_path: Path) -> None:
     """Stereo is mixed, not read as a mono clip of double length."""
     left, right = tone(), 0.5 * tone(hz=880)
     soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), RATE, subtype="FLOAT")
-    np.testing.assert_allclose(audio.decode(tmp_path / "a.wav", RATE), (left + right) / 2, atol=1e-6)
+    inside = slice(800, -800)
+    mixed = audio.decode(tmp_path / "a.wav", RATE)
+    np.testing.assert_allclose(mixed[inside], ((left + right) / 2)[inside], atol=1e-4)
+    assert len(mixed) == len(left)
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg"])
@@ -41,12 +47,47 @@ def test_decode_resamples(tmp_path: Path, suffix: str) -> None:
     np.testing.assert_allclose(wave[middle], tone(1.0)[middle], atol=0.02 if suffix == "ogg" else 1e-3)
 
 
-@pytest.mark.parametrize("samples", [1, 7, 800])
+@pytest.mark.parametrize("samples", [7, 31, 800])
 def test_decode_takes_short_clips(tmp_path: Path, samples: int) -> None:
-    soundfile.write(tmp_path / "a.wav", np.full(samples, 0.5), 48_000)
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).uniform(-0.5, 0.5, samples), 48_000)
     wave = audio.decode(tmp_path / "a.wav", RATE)
-    assert len(wave) == -(-samples // 3)
+    assert len(wave) == pytest.approx(samples / 3, abs=1)
     assert np.isfinite(wave).all()
+
+
+@pytest.mark.parametrize("rate", [RATE, 44_100, 48_000])
+def test_below_the_corner_nothing_is_left_and_above_it_everything(rate: int) -> None:
+    """Level of a tone afterwards, in dB of what it was: the documented response, whatever the rate."""
+    for hz, db, within in ((5, -145, 60), (10, -96, 3), (20, -48, 1), (40, -6, 0.3), (80, 0, 0.1), (1000, 0, 0.01)):
+        wave = audio.high_pass(tone(4.0, rate, hz).astype(np.float32), rate)
+        middle = wave[rate : 3 * rate].astype(np.float64)
+        assert 20 * np.log10(np.sqrt(np.mean(middle**2)) / (0.5 / np.sqrt(2))) == pytest.approx(db, abs=within), hz
+
+
+@pytest.mark.parametrize("level", [0.3, -0.1, 1e-3])
+@pytest.mark.parametrize("what", ["constant", "slow wave", "slow swell"])
+def test_what_no_model_hears_is_silence(tmp_path: Path, what: str, level: float) -> None:
+    t = np.arange(2 * RATE) / RATE
+    wave = {"constant": np.ones_like(t), "slow wave": np.cos(2 * np.pi * 4 * t), "slow swell": np.hanning(len(t))}[what]
+    soundfile.write(tmp_path / "a.wav", level * wave, RATE, subtype="FLOAT")
+    with pytest.raises(InputError, match=r"silent at 16000 Hz"):
+        audio.decode(tmp_path / "a.wav", RATE)
+
+
+def test_a_thump_of_dc_is_not_taken_for_the_event(tmp_path: Path) -> None:
+    """Before the high-pass its energy chose the window: a second that held nothing to hear."""
+    t = np.arange(4 * RATE) / RATE
+    thump, sound = 0.9 * np.exp(-t / 0.4), 0.1 * np.sin(2 * np.pi * 440 * t) * (t >= 3)
+    soundfile.write(tmp_path / "a.wav", thump + sound, RATE, subtype="FLOAT")
+    chosen = event(audio.decode(tmp_path / "a.wav", RATE), RATE)
+    spectrum = np.abs(np.fft.rfft(chosen)) ** 2
+    assert spectrum[430:450].sum() > 0.95 * spectrum.sum()  # bins of 1 Hz
+
+
+def test_the_high_pass_moves_nothing_in_time() -> None:
+    click = np.zeros(RATE, np.float32)
+    click[RATE // 2] = 1
+    assert int(np.argmax(audio.high_pass(click, RATE))) == RATE // 2
 
 
 def spoil_missing(path: Path) -> None:
@@ -234,7 +275,9 @@ def test_flac_from_a_pipe_is_read_to_its_end(tmp_path: Path, frames: int) -> Non
     packed = int.from_bytes(raw[18:26], "big")  # rate, channels and width, and the number of frames in the last 36 bits
     raw[18:26] = (packed >> 36 << 36 | frames).to_bytes(8, "big")
     path.write_bytes(raw)
-    np.testing.assert_allclose(audio.decode(path, RATE), tone(2.0), atol=1e-4)
+    wave = audio.decode(path, RATE)
+    assert len(wave) == 2 * RATE
+    np.testing.assert_allclose(wave[800:-800], tone(2.0)[800:-800], atol=2e-4)
 
 
 @pytest.mark.parametrize("suffix", ["raw", "RAW", "Raw"])
