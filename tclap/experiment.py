@@ -17,7 +17,7 @@ import torch
 from tclap.config import Configuration, DataSettings, canonical_hash
 from tclap.data.compose import Composites
 from tclap.data.dataset import Dataset, check_folds, decode_problems, digest, raise_problems, read_index
-from tclap.data.draws import batch_schedule, check_batch_size, draw_pairs
+from tclap.data.draws import batch_schedule, check_batch_size
 from tclap.evaluation.embed import zste_scores
 from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import build_suite
@@ -26,7 +26,7 @@ from tclap.models.protocol import ContrastiveModel
 from tclap.places import write_atomically
 from tclap.training import checkpoint
 from tclap.training.base import base_checkpoint, seen_classes
-from tclap.training.samples import Samples, make_samples, stage_a, stage_b
+from tclap.training.samples import Samples, make_samples, stage_a, stage_b, training_draws
 from tclap.training.stage import Report, State, run_stage
 
 STAGE_SEEDS = {"A": 0, "B": 1}
@@ -70,9 +70,7 @@ def check_clips(workspace: Workspace, data: DataSettings) -> None:
 
 def training_samples(dataset: Dataset, data: DataSettings) -> Samples:
     """The composites and captions that every configuration with these data settings shares."""
-    classes = seen_classes(dataset, data)
-    draws = draw_pairs(dataset, data.train_folds, classes, data.takes, data.draw_seed, data.after_fraction)
-    return make_samples(draws, dataset.class_names)
+    return make_samples(training_draws(dataset, data, seen_classes(dataset, data)), dataset.class_names)
 
 
 def base_of(workspace: Workspace, configuration: Configuration) -> Path:
@@ -85,7 +83,7 @@ def base_of(workspace: Workspace, configuration: Configuration) -> Path:
 def shared_inputs(dataset: Dataset, data: DataSettings) -> list[tuple[Composites, list[str]]]:
     """The composites and captions that trials with these data settings read: for training, and for evaluation."""
     samples = training_samples(dataset, data)
-    suite = build_suite(dataset, data.eval_folds, data.eval_takes, data.draw_seed)
+    suite = build_suite(dataset, data.eval_folds, data)
     return [(samples.composites, _captions(samples)), (suite.composites, list(suite.captions))]
 
 
@@ -152,16 +150,7 @@ def evaluate(
     """ZSTE scores of `model` on `folds`, with the classes that `data` holds out of training reported apart."""
     seen = seen_classes(workspace.dataset, data)
     unseen = np.setdiff1d(np.arange(len(workspace.dataset.class_names)), seen)
-    return zste_scores(
-        model,
-        workspace.dataset,
-        workspace.dataset_digest,
-        folds,
-        data.eval_takes,
-        data.draw_seed,
-        workspace.cache,
-        unseen,
-    )
+    return zste_scores(model, workspace.dataset, workspace.dataset_digest, folds, data, workspace.cache, unseen)
 
 
 def provenance(workspace: Workspace, configuration: Configuration, seed: int) -> dict[str, object]:

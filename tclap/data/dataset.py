@@ -6,7 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,11 @@ class Dataset:
     folds: np.ndarray  # [n] int
     class_ids: np.ndarray  # [n] int, 0..C-1 in the order of the csv's `target`
     class_names: tuple[str, ...]  # [C] with spaces instead of underscores
+    recordings: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # [n] int: clips of equal ones depend
+
+    def __post_init__(self) -> None:
+        if len(self.recordings) != len(self.filenames):  # not given: each clip is a recording of its own
+            object.__setattr__(self, "recordings", np.arange(len(self.filenames)))
 
     @property
     def audio(self) -> Path:
@@ -84,6 +89,7 @@ def read_index(root: Path) -> Dataset:
         folds=table["fold"].to_numpy(),
         class_ids=table["target"].map(dense).to_numpy(),
         class_names=tuple(classes["category"]),
+        recordings=pd.factorize(table["src_file"].fillna(table["filename"]).astype(str))[0],
     )
 
 
