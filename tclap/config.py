@@ -101,7 +101,9 @@ class DataSettings(Settings):
     after_fraction: float = Field(0.0, ge=0, le=1, description="fraction of the pairs said with 'after'")
     draw_seed: int = 0
     timing: Timing = Field("drawn", description="lengths and places of sounds: drawn, or half a window each as printed")
-    train_draw_seed: int | None = Field(None, ge=0, description="seed of the training composites alone; None: draw_seed")
+    train_draw_seed: int | None = Field(
+        None, ge=0, description="seed of the training composites alone; None: draw_seed"
+    )
     prompts: tuple[str, ...] = Field(("The sound of {}",), description="class captions of evaluation, averaged")
 
     meant_before: ClassVar[dict[str, Any]] = {
@@ -117,7 +119,9 @@ class DataSettings(Settings):
             raise ValueError("prompts need at least one, each given once")
         for prompt in prompts:
             if prompt.count("{}") != 1 or "{" in prompt.replace("{}", "") or "}" in prompt.replace("{}", ""):
-                raise ValueError(f"prompt {prompt!r} needs one {{}} where the class stands, such as 'The sound of {{}}'")
+                raise ValueError(
+                    f"prompt {prompt!r} needs one {{}} where the class stands, such as 'The sound of {{}}'"
+                )
         return prompts
 
     @model_validator(mode="after")

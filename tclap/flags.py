@@ -38,6 +38,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "takes": 2,
         "steps_a": 100,
         "steps_b": 100,
+        "timing": "midpoint",
     }
 }
 

@@ -74,9 +74,7 @@ class Preview(BaseModel):
 
     def cli_cmd(self) -> None:
         dataset = datasets.read_index(self.folder)
-        table = write_preview(
-            dataset, self.out, self.count, self.window_s, self.sample_rate_hz, self.seed, self.timing
-        )
+        table = write_preview(dataset, self.out, self.count, self.window_s, self.sample_rate_hz, self.seed, self.timing)
         console.print(table.to_string(index=False), markup=False)
 
 

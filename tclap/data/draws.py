@@ -25,6 +25,7 @@ Purpose = Literal["training", "evaluation", "order", "base", "alone"]
 CLIP_STREAMS: dict[Purpose, int] = {"training": 2, "evaluation": 5, "order": 7}
 TIMING_STREAMS: dict[Purpose, int] = {"training": 4, "evaluation": 6, "order": 8, "base": 9, "alone": 11}
 
+
 @dataclass(frozen=True)
 class PairDraws:
     """For each class pair and take, the clip of each class, and which of the two comes first in f."""
@@ -80,9 +81,7 @@ def draw_pairs(
     )
 
 
-def draw_timings(
-    shape: tuple[int, ...], seed: int, timing: Timing, purpose: Purpose
-) -> tuple[np.ndarray, np.ndarray]:
+def draw_timings(shape: tuple[int, ...], seed: int, timing: Timing, purpose: Purpose) -> tuple[np.ndarray, np.ndarray]:
     """Timings [*shape, 4] of joins, and of singles and overlays (see `compose`).
 
     "drawn": two lengths, uniform where both fit, with what is left of the window before, between and after them. Singles

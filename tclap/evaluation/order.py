@@ -63,7 +63,9 @@ def swapped(timing: np.ndarray) -> np.ndarray:
     return np.stack([onset, second, onset + second + gap, first], axis=-1)
 
 
-def order_items(dataset: Dataset, folds: Sequence[int], data: DataSettings, row: CaptionRows) -> tuple[np.ndarray, Task]:
+def order_items(
+    dataset: Dataset, folds: Sequence[int], data: DataSettings, row: CaptionRows
+) -> tuple[np.ndarray, Task]:
     """Rows of composites [n, 8], in the order of the task's items, and the task, whose windows are 0..n-1.
 
     The class pairs take turns, so that all occur equally often, to within one. Seeded by `data.draw_seed`.

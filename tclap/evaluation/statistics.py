@@ -21,6 +21,9 @@ from scipy import stats
 # the rest: so much of the correlation that they would have at most, with the weight of so many recordings.
 PRIOR_CORRELATION = 0.3
 PRIOR_RECORDINGS = 4
+# Degrees of freedom of Student's t, for each recording less one: one alone is too cautious for a proportion (Wilson's
+# form allows for what few items cannot tell already), and the normal's 1.96 too bold below ten recordings.
+FREEDOM = 4
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def cluster_wilson(credit: np.ndarray, recordings: np.ndarray, chance: float) ->
     sharing = _Sharing.of(recordings)
     effect = _design_effect(credit, mean, sharing)
     size = max(n / effect, 1.0)
-    t = float(stats.t.ppf(0.975, max(sharing.recordings - 1, 1)))
+    t = float(stats.t.ppf(0.975, max(FREEDOM * (sharing.recordings - 1), 1)))
     centre = (mean + t * t / (2 * size)) / (1 + t * t / size)
     half = t * math.sqrt(mean * (1 - mean) / size + (t / (2 * size)) ** 2) / (1 + t * t / size)
     # Rounding alone could leave the mean outside its interval at 0 and at 1.
@@ -113,15 +116,17 @@ def t_half_width(values: np.ndarray) -> float:
     return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
 
 
-def holm(p: np.ndarray) -> np.ndarray:
-    """Holm's adjusted p-values [m] of m tests (Holm 1979): below 0.05 for any of them by chance in 5% of cases at most.
+def holm(p: np.ndarray, comparisons: int | None = None) -> np.ndarray:
+    """Holm's adjusted p-values [m]: any of them is below 0.05 by chance in at most 5% of cases (Holm 1979).
 
-    NaN (no test) stays NaN and does not count.
+    comparisons: how many there were of which these m are some, such as all pairs of configurations if the one that is
+    compared was chosen among them; default m. NaN (no test) stays NaN.
     """
     adjusted = np.full(len(p), np.nan)
     tested = np.flatnonzero(~np.isnan(p))
     order = tested[np.argsort(p[tested], kind="stable")]
-    factors = np.arange(len(order), 0, -1)
+    # Smaller ones among those that are not here would lower the factors further, so these are on the safe side.
+    factors = (len(p) if comparisons is None else comparisons) - np.arange(len(order))
     adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1.0)
     return adjusted
 

@@ -20,7 +20,7 @@ from tclap.data.draws import PairDraws, draw_pairs, draw_timings
 from tclap.evaluation.items import CaptionRows, Suite, Task, candidate_embeddings, task_credit
 from tclap.evaluation.order import item_cases, order_items, order_scores
 from tclap.evaluation.ranking import Rule
-from tclap.evaluation.statistics import Score, cluster_wilson
+from tclap.evaluation.statistics import Score, cluster_difference, cluster_wilson
 
 COLUMNS = ("1", "2A", "2B", "2C", "2D", "3A", "3B", "4A", "4B", "5A", "5B")
 EXTRA_COLUMNS = ("3A_order", "5A_both", "5B_both")
@@ -258,6 +258,19 @@ def scores_of(
         if touched.any():
             scores[f"unseen/{name}"] = cluster_wilson(credits[name][touched], recordings[touched], task.chance)
     return scores | order_scores(suite, credits["order"], unseen_classes)
+
+
+def difference_scores(suite: Suite, one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> dict[str, Score]:
+    """What one model got less what another got, item by item, for each column, order/moved and order/paired."""
+    scores = {
+        name: cluster_difference(one[name] - other[name], suite.recordings[task.clips])
+        for name, task in suite.tasks.items()
+    }
+    recordings = suite.recordings[suite.order.clips]
+    scores["order/moved"] = cluster_difference(one["order"] - other["order"], recordings)
+    paired = one["order"][::2] * one["order"][1::2] - other["order"][::2] * other["order"][1::2]
+    scores["order/paired"] = cluster_difference(paired, recordings[::2])
+    return scores
 
 
 def score_suite(
