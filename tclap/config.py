@@ -10,9 +10,9 @@ import hashlib
 import json
 import os
 from difflib import get_close_matches
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tclap import plugins
 
@@ -44,12 +44,31 @@ def _known_model(name: str) -> str:
 
 ModelName = Annotated[str, AfterValidator(_known_model)]
 Trainable = Literal["paper", "projection", "all"]
+Timing = Literal["drawn", "midpoint"]
+COEFFICIENTS = ("alpha_st", "alpha_ct", "alpha_so", "alpha_co", "beta")  # the weights among LossCoefficients
 
 
 class Settings(BaseModel):
     """Base of every settings object: immutable, unknown keys raise, numbers are finite."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    # Fields that came after the first sweeps were run, each with the value that those sweeps had without naming it.
+    meant_before: ClassVar[dict[str, Any]] = {}
+
+    def for_hash(self) -> dict[str, Any]:
+        """JSON-able values of all fields, without those that came later and have the value they had before they came.
+
+        So a configuration of an older version keeps its hash, and its results are found.
+        """
+        dumped = self.model_dump(mode="json")
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if name in self.meant_before and value == self.meant_before[name]:
+                del dumped[name]
+            elif isinstance(value, Settings):
+                dumped[name] = value.for_hash()
+        return dumped
 
 
 class LossCoefficients(Settings):
@@ -60,6 +79,11 @@ class LossCoefficients(Settings):
     alpha_so: float = Field(1.0, ge=0, description="weight of a clip's own overlaid negative (eq. 12)")
     alpha_co: float = Field(1.0, ge=0, description="weight of other clips' overlaid negatives (eq. 12)")
     beta: float = Field(1.0, ge=0, description="weight of the text-anchored loss L_a (eq. 15)")
+    row_o: Literal["printed", "alpha"] = Field(
+        "printed", description="overlay anchors: eqs. 10 and 13, or alphas on their ordered negatives as released"
+    )
+
+    meant_before: ClassVar[dict[str, Any]] = {"row_o": "printed"}
 
 
 class StageASettings(Settings):
@@ -71,13 +95,27 @@ class StageASettings(Settings):
 
 
 class OptimiserSettings(Settings):
-    """AdamW with linear warm-up and cosine decay to zero over `steps`."""
+    """AdamW with linear warm-up and a schedule over `steps`: by default a cosine to zero.
+
+    "constant" keeps `lr` after the warm-up; "exponential" multiplies it by 0.95 after every `epoch_steps` steps, as the
+    paper's released code does after each epoch.
+    """
 
     steps: int = Field(150, ge=1)
     lr: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     warmup_fraction: float = Field(0.1, ge=0, le=1)
     grad_clip: float = Field(1.0, gt=0)
+    schedule: Literal["cosine", "constant", "exponential"] = "cosine"
+    epoch_steps: int | None = Field(None, ge=1, description="steps of an epoch, for the exponential schedule alone")
+
+    meant_before: ClassVar[dict[str, Any]] = {"schedule": "cosine", "epoch_steps": None}
+
+    @model_validator(mode="after")
+    def _exponential_has_its_epochs(self) -> OptimiserSettings:
+        if (self.schedule == "exponential") != (self.epoch_steps is not None):
+            raise ValueError("epoch_steps goes with schedule exponential, and with no other")
+        return self
 
 
 class DataSettings(Settings):
@@ -91,6 +129,25 @@ class DataSettings(Settings):
     holdout_classes: int = Field(0, ge=0, description="classes kept out of training, drawn by draw_seed")
     after_fraction: float = Field(0.0, ge=0, le=1, description="fraction of the pairs said with 'after'")
     draw_seed: int = 0
+    timing: Timing = Field("drawn", description="lengths and places of sounds: drawn, or half a window each")
+    train_draw_seed: int | None = Field(None, ge=0, description="seed of the training composites; None: draw_seed")
+    prompts: tuple[str, ...] = Field(("The sound of {}",), description="class captions of evaluation, averaged")
+
+    meant_before: ClassVar[dict[str, Any]] = {
+        "timing": "midpoint",
+        "train_draw_seed": None,
+        "prompts": ("The sound of {}",),
+    }
+
+    @field_validator("prompts")
+    @classmethod
+    def _prompts_have_a_place_for_the_class(cls, prompts: tuple[str, ...]) -> tuple[str, ...]:
+        if not prompts or len(set(prompts)) != len(prompts):
+            raise ValueError("prompts need at least one, each given once")
+        for prompt in prompts:
+            if prompt.count("{}") != 1 or "{" in prompt.replace("{}", "") or "}" in prompt.replace("{}", ""):
+                raise ValueError(f"prompt {prompt!r} needs one {{}} for the class, such as 'The sound of {{}}'")
+        return prompts
 
     @model_validator(mode="after")
     def _folds_are_disjoint(self) -> DataSettings:
@@ -127,6 +184,8 @@ class ModelSettings(Settings):
     base_seed: int = 0
     identity: str | None = None
 
+    meant_before: ClassVar[dict[str, Any]] = {"identity": None}
+
     @property
     def pretrained(self) -> bool:
         return BUILT_IN_MODELS.get(self.name, True)
@@ -151,6 +210,9 @@ class Configuration(Settings):
     stage_a: StageASettings | None = None
     optimiser_a: OptimiserSettings | None = None
     optimiser_b: OptimiserSettings | None = None
+    vary_draws: bool = Field(False, description="each seed draws mini's base and the training composites anew")
+
+    meant_before: ClassVar[dict[str, Any]] = {"vary_draws": False}
 
     @model_validator(mode="after")
     def _has_what_its_stages_need(self) -> Configuration:
@@ -190,9 +252,52 @@ def config_hash(configuration: Configuration) -> str:
 
     The test folds do not train or select anything, so they are left out.
     """
-    unused = {"data": {"test_folds"}, "model": set[str]()}
+    values = configuration.for_hash()
+    del values["data"]["test_folds"]
     if not configuration.model.pretrained:
-        unused["model"] |= {"trainable", "weights"}  # it has no choice of these
-    if configuration.model.identity is None:
-        unused["model"] |= {"identity"}  # so that the built-in models keep the names they always had
-    return canonical_hash(configuration.model_dump(mode="json", exclude={k: v for k, v in unused.items() if v}))
+        for name in ("trainable", "weights"):  # it has no choice of these
+            del values["model"][name]
+    return canonical_hash(values)
+
+
+def with_seed(configuration: Configuration, seed: int) -> Configuration:
+    """What `seed` trains: the configuration itself, or with `vary_draws` one whose base and composites are its own.
+
+    Only what is trained changes: the evaluation draws and the classes held out stay those of `draw_seed`, so that all
+    seeds are asked the same questions. Seeds that change no more than the order of batches understate how much a
+    result varies.
+    """
+    if not configuration.vary_draws:
+        return configuration
+    data, model = configuration.data, configuration.model
+    own = data.draw_seed if data.train_draw_seed is None else data.train_draw_seed
+    return configuration.model_copy(
+        update={
+            "data": data.model_copy(update={"train_draw_seed": own + seed}),
+            "model": model.model_copy(update={"base_seed": model.base_seed + seed}),
+        }
+    )
+
+
+def from_record(record: dict[str, Any]) -> Configuration:
+    """The configuration of a record that any version wrote: a field that it lacks has the value it had before it came.
+
+    Raises pydantic's ValidationError if the record has other fields or values than a configuration has.
+    """
+    return Configuration.model_validate(_completed(record, Configuration))
+
+
+def _completed(record: dict[str, Any], kind: type[Settings]) -> dict[str, Any]:
+    parts: dict[str, type[Settings]] = {
+        "model": ModelSettings,
+        "data": DataSettings,
+        "coefficients": LossCoefficients,
+        "optimiser_a": OptimiserSettings,
+        "optimiser_b": OptimiserSettings,
+        "base": OptimiserSettings,
+    }
+    filled = {**kind.meant_before, **record}
+    return {
+        name: _completed(value, parts[name]) if name in parts and isinstance(value, dict) else value
+        for name, value in filled.items()
+    }

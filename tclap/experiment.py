@@ -24,16 +24,17 @@ from tclap.config import Configuration, DataSettings, canonical_hash
 from tclap.data.audio import decode_problems, raise_problems
 from tclap.data.compose import Composites
 from tclap.data.dataset import Dataset, check_folds, digest, read_index
-from tclap.data.draws import batch_schedule, check_batch_size, draw_pairs
+from tclap.data.draws import batch_schedule, check_batch_size
 from tclap.evaluation.embed import embed_suite
+from tclap.evaluation.items import Suite
 from tclap.evaluation.statistics import Score
-from tclap.evaluation.zste import Suite, build_suite, score_suite
+from tclap.evaluation.zste import build_suite, scores_of, suite_credits
 from tclap.features import TextFeatures, audio_features, on_device, text_features
 from tclap.models.protocol import ContrastiveModel
 from tclap.places import write_atomically
 from tclap.training import checkpoint
 from tclap.training.base import base_checkpoint, seen_classes
-from tclap.training.samples import Samples, make_samples, stage_a, stage_b
+from tclap.training.samples import Samples, make_samples, stage_a, stage_b, training_draws
 from tclap.training.stage import Report, StageRun, State
 
 STAGE_SEEDS = {"A": 0, "B": 1}
@@ -105,8 +106,7 @@ def training_samples(workspace: Workspace, data: DataSettings) -> Samples:
     def make() -> Samples:
         dataset = workspace.dataset
         classes = seen_classes(dataset, data)
-        draws = draw_pairs(dataset, data.train_folds, classes, data.takes, data.draw_seed, data.after_fraction)
-        return make_samples(draws, dataset.class_names)
+        return make_samples(training_draws(dataset, data, classes), dataset.class_names)
 
     return workspace.keep(("samples", data), make)
 
@@ -114,7 +114,7 @@ def training_samples(workspace: Workspace, data: DataSettings) -> Samples:
 def evaluation_suite(workspace: Workspace, data: DataSettings, folds: Sequence[int]) -> Suite:
     """The questions of ZSTE over the clips of `folds`."""
     key = ("suite", data, tuple(folds))
-    return workspace.keep(key, lambda: build_suite(workspace.dataset, folds, data.eval_takes, data.draw_seed))
+    return workspace.keep(key, lambda: build_suite(workspace.dataset, folds, data))
 
 
 def base_of(workspace: Workspace, configuration: Configuration) -> Path:
@@ -229,7 +229,7 @@ def evaluate(
     audio, text = _features(workspace, model, suite.composites, suite.captions)
     seen = seen_classes(workspace.dataset, data)
     unseen = np.setdiff1d(np.arange(len(workspace.dataset.class_names)), seen)
-    return score_suite(suite, *embed_suite(model, suite, audio, text), unseen)
+    return scores_of(suite, suite_credits(suite, *embed_suite(model, suite, audio, text)), unseen)
 
 
 def provenance(workspace: Workspace, configuration: Configuration, seed: int) -> dict[str, object]:

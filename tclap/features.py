@@ -12,6 +12,7 @@ where a model's frozen half is empty and its features are the wave itself.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import math
@@ -92,17 +93,15 @@ def start_extraction(extraction: Extraction, model: ContrastiveModel, dataset: D
     """
     folder, composites = extraction.folder, extraction.composites
     if not (folder / "audio.npy").exists():
-        clips = np.union1d(composites.first, composites.second)
-        bank = load_events(dataset, clips, model.window_s, model.sample_rate_hz)
+        bank = load_events(dataset, composites, model.window_s, model.sample_rate_hz)
         probe = _frozen(model, render(bank, composites, 0, 1))
         # A set that was interrupted while it was put in its place leaves markers of chunks that are not here any more.
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         shape = (len(composites), *probe.shape[1:])
-        _check_room(folder, bank.whole.nbytes + bank.half.nbytes + probe[0].nbytes * len(composites))
-        np.save(folder / "clips.npy", clips)
-        np.save(folder / "whole.npy", bank.whole)
-        np.save(folder / "half.npy", bank.half)
+        _check_room(folder, bank.nbytes + probe[0].nbytes * len(composites))
+        for field in dataclasses.fields(EventBank):
+            np.save(folder / f"events-{field.name}.npy", getattr(bank, field.name))
         np.lib.format.open_memmap(folder / "laid-out.npy", "w+", probe.dtype, shape).flush()
         # Taken now (not on macOS): on a disk that fills up later, writing to a hole in a mapped file kills the process.
         with contextlib.suppress(AttributeError), open(folder / "laid-out.npy", "r+b") as file:
@@ -123,12 +122,8 @@ def _check_room(folder: Path, needed_bytes: int) -> None:
 def compute_chunk(extraction: Extraction, model: ContrastiveModel, chunk: int) -> None:
     """Compute one chunk of a started extraction; any process that sees the folder may, in any order, and again."""
     folder, composites = extraction.folder, extraction.composites
-    clips = np.load(folder / "clips.npy")
-    bank = EventBank(
-        {int(clip): row for row, clip in enumerate(clips)},
-        np.load(folder / "whole.npy", mmap_mode="r"),
-        np.load(folder / "half.npy", mmap_mode="r"),
-    )
+    files = {field.name: folder / f"events-{field.name}.npy" for field in dataclasses.fields(EventBank)}
+    bank = EventBank(**{name: np.load(file, mmap_mode="r") for name, file in files.items()})
     start, stop = chunk * CHUNK, min((chunk + 1) * CHUNK, len(composites))
     features = _frozen(model, render(bank, composites, start, stop))
     laid_out = np.load(folder / "audio.npy", mmap_mode="r")

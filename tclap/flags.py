@@ -22,6 +22,7 @@ from tclap.config import (
     ModelSettings,
     OptimiserSettings,
     StageASettings,
+    Timing,
     Trainable,
 )
 from tclap.environment import Environment
@@ -39,6 +40,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "takes": 2,
         "steps_a": 100,
         "steps_b": 100,
+        "timing": "midpoint",
     }
 }
 
@@ -57,6 +59,7 @@ class TrainingFlags(BaseModel):
     eval_takes: int = Field(4, ge=1, description="evaluation composites drawn for each pair of classes")
     holdout_classes: int = Field(0, ge=0, description="classes kept out of training")
     after_fraction: float = Field(0.0, ge=0, le=1, description="fraction of the pairs said with 'after'")
+    timing: Timing = Field("drawn", description="lengths and places of sounds: drawn, or midpoint as in the paper")
     steps_a: int = Field(150, ge=1, description="optimiser steps of stage A")
     steps_b: int = Field(150, ge=1, description="optimiser steps of stage B")
     base_steps: int = Field(100, ge=1, description="optimiser steps of mini's base")

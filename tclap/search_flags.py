@@ -6,12 +6,13 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from tclap.config import Configuration, LossCoefficients
-from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
+from tclap.config import COEFFICIENTS, Configuration, LossCoefficients
+from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS, HARD_COLUMNS, ORDER
 from tclap.flags import SweepSettings
 
-COEFFICIENTS = ("alpha_st", "alpha_ct", "alpha_so", "alpha_co", "beta")
-OBJECTIVES = tuple(f"zste/{name}" for name in ("temporal", "mean", *COLUMNS, *EXTRA_COLUMNS))
+OBJECTIVES = tuple(
+    f"zste/{name}" for name in ("order", "temporal", "mean", *COLUMNS, *EXTRA_COLUMNS, *HARD_COLUMNS, *ORDER)
+)
 
 
 class SearchSettings(SweepSettings):
@@ -21,7 +22,7 @@ class SearchSettings(SweepSettings):
     trials: int = Field(20, ge=1, description="configurations to try in all; more later continues the search")
     sampler: Literal["tpe", "nsga2", "random", "grid"] = Field("tpe", description="Optuna's sampler; grid: in order")
     seed: int = Field(0, ge=0, description="seed of the sampler; training has its own --seeds")
-    objectives: tuple[str, ...] = Field(("zste/temporal", "zste/1"), description="metrics to maximise, one or several")
+    objectives: tuple[str, ...] = Field(("zste/order", "zste/1"), description="metrics to maximise, one or several")
     start_with: Literal["table4"] | None = Field(None, description="try the rows of Table IV first")
     stages: tuple[Literal["B", "AB"], ...] = Field(("B", "AB"), description="stages to choose from")
     any_alpha: bool = Field(False, description="coefficients 0, 0.25, ... 2 instead of 0 and 1")

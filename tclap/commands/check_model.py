@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from pydantic_settings import CliPositionalArg
 from rich.table import Table
 
-from tclap.config import Trainable
+from tclap.config import DataSettings, Trainable
 from tclap.console import console
 from tclap.data import captions, compose, synth
 from tclap.data.dataset import Dataset
@@ -60,7 +60,7 @@ def _print_scores(model: ContrastiveModel) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         root = synth.write_dataset(Path(scratch) / "data", classes=5, clips=5, seed=0)
         workspace = open_workspace(root, Path(scratch) / "cache")
-        suite = build_suite(workspace.dataset, FOLDS, eval_takes=1, seed=0)
+        suite = build_suite(workspace.dataset, FOLDS, DataSettings(eval_takes=1))
         audio = audio_features(model, workspace.dataset, workspace.dataset_digest, suite.composites, workspace.cache)
         text = text_features(model, suite.captions, workspace.cache)
         rows = {

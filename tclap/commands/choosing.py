@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 from pydantic import BaseModel, Field
 from rich.table import Table
 
+from tclap.config import Configuration
 from tclap.console import console
+from tclap.evaluation.order import ORDER_COLUMNS
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
 from tclap.places import cache_folder, check_writable
 from tclap.redact import shown
@@ -22,6 +25,7 @@ from tclap.report.leaderboard import (
     parse_guard,
     rank,
     ranking_cells,
+    spread,
     winner,
     write_leaderboard,
 )
@@ -30,9 +34,10 @@ from tclap.sweep.plan import label
 
 # What needs MLflow or Optuna is imported where it is used: it takes seconds, and other commands should not wait.
 if TYPE_CHECKING:
+    from tclap.tracking.final_scores import Logged, TestScores
     from tclap.tracking.read import SweepRecord, Trial
 
-OBJECTIVES = ("zste/temporal", "zste/1")  # of a sweep that was no search: what is learned, and what was retained
+OBJECTIVES = ("zste/order", "zste/1")
 SHOWN_ROWS = 20
 
 
@@ -49,7 +54,10 @@ class Best(SweepFlags):
     The winner and the untrained base are scored on the test folds once; the scores are read back from then on.
     """
 
-    metric: str = Field("zste/temporal", description="what is maximised, by its MLflow name")
+    metric: str | None = Field(
+        None,
+        description="what is maximised, by its MLflow name; default: zste/order (zste/temporal of old sweeps)",
+    )
     guard: tuple[str, ...] = Field((), description='what must hold besides, such as "zste/1>=70"; repeatable')
     data: Path | None = Field(None, description="the sweep's dataset, where it has moved")
 
@@ -61,49 +69,68 @@ class Best(SweepFlags):
         guards = [parse_guard(text) for text in self.guard]
         client, experiment_id, uri = open_store(self.storage)
         sweep = read_sweep(client, experiment_id, self.name)
-        best, seeds = self._rank(sweep, guards)
+        metric = self.metric or _default_metric(sweep)
+        best, seeds = _rank(sweep, metric, guards)
         if others_scored(sweep, seeds):
             console.print(
                 "note: the test folds were scored before for another winner of this sweep; "
                 "choosing again after looking at them is choosing on them",
                 style="yellow",
             )
-        own, base = scores_on_test_folds(client, sweep, seeds, self.data, cache_folder(self.storage))
-        _print_test_scores(own, base, seeds[0].configuration.data.test_folds)
+        found = scores_on_test_folds(client, sweep, seeds, self.data, cache_folder(self.storage))
+        _print_test_scores(found, seeds[0].configuration)
         warning = untrained_warning(seeds[0].configuration.model.weights)
         if warning:
             console.print(warning.replace("*", ""), style="red", markup=False)
-        chosen = max(seeds, key=lambda trial: trial.metrics[self.metric])
+        chosen = max(seeds, key=lambda trial: trial.metrics[metric])
         why = {
             "sweep": sweep.name,
             "config_hash": best,
             "seed": str(chosen.seed),
-            "metric": self.metric,
+            "metric": metric,
             "guards": ", ".join(map(str, guards)),
         }
         version = champion.register(client, uri, chosen, why)
-        how = f"seed {chosen.seed}, which has the best {self.metric} of {len(seeds)} on the evaluation folds"
+        how = f"seed {chosen.seed}, which has the best {metric} of {len(seeds)} on the evaluation folds"
         done = "registered as" if version.new else "is registered already:"
         console.print(f"{done} {champion.MODEL} version {version.number}, alias {champion.ALIAS}: {how}", markup=False)
         _say_how_to_load(champion.ADDRESS, uri, self.storage)
 
-    def _rank(self, sweep: SweepRecord, guards: Sequence[Guard]) -> tuple[str, list[Trial]]:
-        """Print ranking, front and comparisons; the winner's hash and its trials, one for each seed."""
-        frame = sweep.frame()
-        objectives = tuple(dict.fromkeys((self.metric, *(sweep.objectives or OBJECTIVES))))
-        ranked = rank(frame, self.metric, guards, objectives)
-        _print_table(f"{sweep.name}: ranking by {self.metric} on the evaluation folds", ranking_cells(ranked))
-        front = ranked[ranked["front"]]
-        _print_table(f"Pareto front of {', '.join(objectives)}", ranking_cells(front).drop(columns="front"))
-        best = str(winner(ranked)["config_hash"])
-        paired = paired_comparisons(frame, self.metric, best)
-        paired = paired.set_index("config_hash", drop=False).loc[[h for h in ranked["config_hash"] if h != best]]
-        if len(paired):
-            title = f"the winner less each other: {self.metric} over the same seeds, p not adjusted for their number"
-            _print_table(title, paired_cells(paired))
-        seeds = [trial for trial in sweep.trials if trial.config_hash == best]
-        console.print(f"winner: {best}  {label(seeds[0].configuration)}", markup=False)
-        return best, seeds
+
+def _default_metric(sweep: SweepRecord) -> str:
+    """zste/order, unless every trial is from before it was scored."""
+    return "zste/order" if any("zste/order" in trial.metrics for trial in sweep.trials) else "zste/temporal"
+
+
+def _objectives(sweep: SweepRecord) -> tuple[str, ...]:
+    """What the sweep maximised; of one that was no search, what is learned and what was retained."""
+    return sweep.objectives or (_default_metric(sweep), *OBJECTIVES[1:])
+
+
+def _rank(sweep: SweepRecord, metric: str, guards: Sequence[Guard]) -> tuple[str, list[Trial]]:
+    """Print ranking, front and comparisons; the winner's hash and its trials, one for each seed."""
+    frame = sweep.frame()
+    objectives = tuple(dict.fromkeys((metric, *_objectives(sweep))))
+    ranked = rank(frame, metric, guards, objectives)
+    _print_table(f"{sweep.name}: ranking by {metric} on the evaluation folds", ranking_cells(ranked))
+    front = ranked[ranked["front"]]
+    _print_table(f"Pareto front of {', '.join(objectives)}", ranking_cells(front).drop(columns="front"))
+    best = str(winner(ranked)["config_hash"])
+    paired = paired_comparisons(frame, metric, best)
+    paired = paired.set_index("config_hash", drop=False).loc[[h for h in ranked["config_hash"] if h != best]]
+    if len(paired):
+        title = f"the winner less each other: {metric} over the same seeds, after selection by the same scores"
+        _print_table(title, paired_cells(paired))
+        console.print(
+            "The winner was chosen by these scores, so its differences are too large by chance; p is adjusted (Holm) "
+            f"for all {(len(paired) + 1) * len(paired) // 2} pairs that might have been compared, "
+            "the intervals are not.",
+            markup=False,
+        )
+    seeds = [trial for trial in sweep.trials if trial.config_hash == best]
+    console.print(f"winner: {best}  {label(seeds[0].configuration)}", markup=False)
+    console.print(spread(seeds[0].configuration.vary_draws), markup=False)
+    return best, seeds
 
 
 class Report(SweepFlags):
@@ -122,8 +149,9 @@ class Report(SweepFlags):
         frame = sweep.frame()
         warning = untrained_warning(sweep.trials[0].configuration.model.weights)
         files = write_tables(frame, out / sweep.table, warning)
-        objectives = sweep.objectives or OBJECTIVES
-        files += write_leaderboard(frame, objectives, out / "leaderboard")
+        objectives = _objectives(sweep)
+        varied = sweep.trials[0].configuration.vary_draws
+        files += write_leaderboard(frame, objectives, out / "leaderboard", vary_draws=varied)
         files += write_study_plots(frame, objectives, out)
         console.print(f"{len(frame)} rows of {frame['config_hash'].nunique()} configurations", markup=False)
         for file in files:
@@ -144,12 +172,37 @@ def _print_table(title: str, cells: pd.DataFrame) -> None:
         console.print(f"and {len(cells) - SHOWN_ROWS} more (`tclap report` writes them all)", markup=False)
 
 
-def _print_test_scores(own: Sequence[Mapping[str, float]], base: Mapping[str, float], folds: Sequence[int]) -> None:
-    seeds = pd.DataFrame(list(own))
-    table = Table("task", "winner", "untrained base", title=f"test folds {list(folds)}, percent", title_justify="left")
-    for name in [*COLUMNS, *EXTRA_COLUMNS, "mean", "temporal"]:
-        table.add_row(name, mean_and_interval(seeds[name]), f"{base[name]:.1f}")
+def _print_test_scores(found: TestScores, configuration: Configuration) -> None:
+    """The winner's mean over its seeds with a seed's interval over recordings, the base's, and their difference."""
+    seeds = pd.DataFrame([scores.value for scores in found.winner])
+    names = [n for n in [*COLUMNS, *EXTRA_COLUMNS, *ORDER_COLUMNS, "mean", "temporal"] if n in seeds]
+    folds = list(configuration.data.test_folds)
+    table = Table(
+        *("task", "winner ± seeds", "95% recordings", "untrained base", "95% recordings", "winner less base"),
+        title=f"test folds {folds}, percent",
+        title_justify="left",
+    )
+    for name in names:
+        difference = _mean_interval(found.difference, name, signed=True)
+        table.add_row(
+            name,
+            mean_and_interval(seeds[name]),
+            _mean_interval(found.winner, name),
+            f"{found.base.value[name]:.1f}" if name in found.base.value else "n/a",
+            _mean_interval([found.base], name),
+            f"{np.mean([d.value[name] for d in found.difference]):+.1f} ({difference})" if difference else "",
+        )
     console.print(table)
+    if len(found.winner) > 1:
+        console.print("intervals over recordings are those of one seed: the means of the seeds' bounds", markup=False)
+
+
+def _mean_interval(scores: Sequence[Logged], name: str, signed: bool = False) -> str:
+    """The mean of several intervals as text; nothing for means over columns, which have none."""
+    if any(name not in score.low for score in scores):
+        return ""
+    low, high = (float(np.mean([getattr(score, end)[name] for score in scores])) for end in ("low", "high"))
+    return f"{low:+.1f} to {high:+.1f}" if signed else f"{low:.1f} to {high:.1f}"
 
 
 def _say_how_to_load(address: str, uri: str, storage: Path) -> None:

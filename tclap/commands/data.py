@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 from pydantic_settings import CliApp, CliPositionalArg, CliSubCommand
 
-from tclap.config import ModelName
+from tclap.config import ModelName, Timing
 from tclap.console import console
 from tclap.data import dataset as datasets
 from tclap.data import synth
@@ -89,11 +89,12 @@ class Preview(BaseModel):
     window_s: float = Field(5.0, gt=0)
     sample_rate_hz: int = Field(44_100, ge=8000)
     seed: int = Field(0, ge=0)
+    timing: Timing = Field("drawn", description="drawn, or midpoint: each sound half of the window")
 
     def cli_cmd(self) -> None:
         dataset, line = read_dataset(self.folder)
         console.print(line)
-        table = write_preview(dataset, self.out, self.count, self.window_s, self.sample_rate_hz, self.seed)
+        table = write_preview(dataset, self.out, self.count, self.window_s, self.sample_rate_hz, self.seed, self.timing)
         console.print(table.to_string(index=False))
 
 

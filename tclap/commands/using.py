@@ -15,7 +15,7 @@ from rich.table import Table
 from tclap.console import VERBATIM, console
 from tclap.data.dataset import on_disk
 from tclap.errors import InputError
-from tclap.evaluation.similarity import similarities
+from tclap.evaluation.similarity import LONGER, similarities
 from tclap.models.protocol import ContrastiveModel
 from tclap.scored import open_model
 from tclap.training import checkpoint
@@ -63,6 +63,13 @@ class Score(TrainedModel):
         for path, row in cosines.iterrows():
             table.add_row(str(path), *(f"{value:.3f}" for value in row))
         console.print(table)
+        if longer := cosines.attrs[LONGER]:
+            console.print(
+                f"note: longer than a window of {model.window_s:g} s: {', '.join(longer)}: heard in windows that "
+                "overlap by half, each text compared with the best; what lasts longer than half a window may be cut",
+                style="yellow",
+                markup=False,
+            )
 
 
 class Export(TrainedModel):

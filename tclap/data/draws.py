@@ -7,11 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
+from tclap.config import Timing
+from tclap.data.compose import GRID, MIDPOINT, WHOLE
 from tclap.data.dataset import Dataset
 from tclap.errors import InputError
+
+# Drawn timing: each sound lasts this share of the window, in thousandths (design 3), and half of the draws have no
+# silence between the two sounds.
+SHORTEST, LONGEST = 150, 600
+TOUCHING = 0.5
+# Random streams, so that nothing drawn for one purpose tells anything about what is drawn for another.
+Purpose = Literal["training", "evaluation", "order", "base", "alone"]
+CLIP_STREAMS: dict[Purpose, int] = {"training": 2, "evaluation": 5, "order": 7}
+TIMING_STREAMS: dict[Purpose, int] = {"training": 4, "evaluation": 6, "order": 8, "base": 9, "alone": 11}
 
 
 @dataclass(frozen=True)
@@ -22,6 +34,8 @@ class PairDraws:
     clips: np.ndarray  # [P, K, 2] the clip of each
     single_side: np.ndarray  # [P, K] which of the two is stage A's single
     says_after: np.ndarray  # [P, K] whether the captions say "after" instead of "before"
+    timing: np.ndarray  # [P, K, 4] spans of the two sounds in f; r has the same with its sounds swapped
+    alone: np.ndarray  # [P, K, 4] spans of the windows that hold one sound, or both at once
 
 
 def held_out_classes(n_classes: int, holdout: int, seed: int) -> np.ndarray:
@@ -38,9 +52,14 @@ def draw_pairs(
     takes: int,
     seed: int,
     after_fraction: float = 0.0,
+    timing: Timing = "drawn",
+    purpose: Purpose = "training",
 ) -> PairDraws:
-    """Draw `takes` clip pairs for each unordered pair of `classes` from the clips of `folds`."""
-    rng = np.random.default_rng([seed, 2])
+    """Draw `takes` clip pairs for each unordered pair of `classes` from the clips of `folds`.
+
+    The clips are the same whatever the `timing`, and draws for another `purpose` are independent of these.
+    """
+    rng = np.random.default_rng([seed, CLIP_STREAMS[purpose]])
     clips = dataset.clips_in(folds)
     of_class = [clips[dataset.class_ids[clips] == c] for c in range(len(dataset.class_names))]
     pairs = np.array([(i, j) for n, i in enumerate(classes) for j in classes[n + 1 :]])  # [P, 2]
@@ -51,12 +70,39 @@ def draw_pairs(
     ).transpose(0, 2, 1)  # [P, K, 2]
     flip = rng.random((len(pairs), takes)) < 0.5
     order = np.stack([flip, ~flip], axis=-1).astype(np.int64)  # [P, K, 2] indices into a pair
+    joined, alone = draw_timings((len(pairs), takes), seed, timing, purpose)
     return PairDraws(
+        timing=joined,
+        alone=alone,
         classes=np.take_along_axis(np.repeat(pairs[:, None, :], takes, axis=1), order, axis=2),
         clips=np.take_along_axis(chosen, order, axis=2),
         single_side=rng.integers(0, 2, (len(pairs), takes)),
         says_after=rng.random((len(pairs), takes)) < after_fraction,
     )
+
+
+def draw_timings(shape: tuple[int, ...], seed: int, timing: Timing, purpose: Purpose) -> tuple[np.ndarray, np.ndarray]:
+    """Timings [*shape, 4] of joins, and of singles and overlays (see `compose`).
+
+    "drawn": two lengths, uniform among those that fit, and silence before, between and after them. Singles and overlays
+    sound in the same two spans, so that silence tells nothing about the kind: design 3 asks for one span "of such a
+    length", but then the share of silence alone would tell them from joins. "midpoint": the paper's halves.
+    """
+    if timing == "midpoint":
+        return np.broadcast_to(MIDPOINT, (*shape, 4)), np.broadcast_to(WHOLE, (*shape, 4))
+    rng = np.random.default_rng([seed, TIMING_STREAMS[purpose]])
+    n = int(np.prod(shape))
+    lengths = rng.integers(SHORTEST, LONGEST + 1, (n, 2))
+    while (over := lengths.sum(axis=1) > GRID).any():
+        lengths[over] = rng.integers(SHORTEST, LONGEST + 1, (int(over.sum()), 2))
+    rest = GRID - lengths.sum(axis=1)
+    cuts = rng.integers(0, rest[:, None] + 1, (n, 2))
+    touching = rng.random(n) < TOUCHING
+    cuts[touching, 1] = cuts[touching, 0]  # all silence lies before and after both sounds
+    before, between = cuts.min(axis=1), np.ptp(cuts, axis=1)
+    spans = np.stack([before, lengths[:, 0], before + lengths[:, 0] + between, lengths[:, 1]], axis=1)
+    spans = spans.reshape(*shape, 4)
+    return spans, spans
 
 
 def pair_bound(n_classes: int) -> int:

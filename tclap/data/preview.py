@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
+from tclap.config import Timing
 from tclap.data import captions, compose
 from tclap.data.dataset import Dataset, check_folds
 from tclap.data.draws import draw_pairs
@@ -15,25 +16,33 @@ from tclap.errors import InputError
 
 
 def write_preview(
-    dataset: Dataset, out: Path, count: int, window_s: float, sample_rate_hz: int, seed: int
+    dataset: Dataset,
+    out: Path,
+    count: int,
+    window_s: float,
+    sample_rate_hz: int,
+    seed: int,
+    timing: Timing = "drawn",
 ) -> pd.DataFrame:
     """Write single, forward, reversed and overlay windows of `count` class pairs; returns and writes captions.csv.
 
-    Raises InputError where `out` holds files already, the dataset has one class, or a clip cannot be used.
+    Its columns: file, caption, and when the window sounds. Raises InputError if `out` holds files already, the dataset
+    has one class, or a clip cannot be used.
     """
     if out.exists() and any(out.iterdir()):
         raise InputError(f"{out} is not empty; choose another folder or delete it")
     check_folds(dataset, {})
     n_classes = len(dataset.class_names)
-    draws = draw_pairs(dataset, np.unique(dataset.folds).tolist(), np.arange(n_classes), 1, seed)
+    draws = draw_pairs(dataset, np.unique(dataset.folds).tolist(), np.arange(n_classes), 1, seed, timing=timing)
     pairs = np.random.default_rng(seed).permutation(len(draws.clips))[:count]
     first, second = draws.clips[pairs, 0].T
+    joined, alone = draws.timing[pairs, 0], draws.alone[pairs, 0]
     rows = np.concatenate(
         [
-            compose.single(first),
-            compose.join(first, second),
-            compose.join(second, first),
-            compose.overlay(first, second),
+            compose.single(first, alone),
+            compose.join(first, second, joined),
+            compose.join(second, first, joined),
+            compose.overlay(first, second, alone),
         ]
     )
     names = [(dataset.class_names[i], dataset.class_names[j]) for i, j in draws.classes[pairs, 0]]
@@ -41,12 +50,18 @@ def write_preview(
     texts += [captions.before(i, j) for i, j in names] + [captions.before(j, i) for i, j in names]
     texts += [captions.overlaid(i, j) for i, j in names]
     kinds = np.repeat(["single", "forward", "reversed", "overlay"], len(pairs))
-    bank = compose.load_events(dataset, np.unique(draws.clips[pairs]), window_s, sample_rate_hz)
-    windows = compose.render(bank, compose.Composites(*rows.T), 0, len(rows))
+    composites = compose.Composites(rows)
+    bank = compose.load_events(dataset, composites, window_s, sample_rate_hz)
+    windows = compose.render(bank, composites, 0, len(rows))
     out.mkdir(parents=True, exist_ok=True)
     files = [f"{number % len(pairs):02d}-{kind}.wav" for number, kind in enumerate(kinds)]
     for file, window in zip(files, windows, strict=True):
         soundfile.write(out / file, window, sample_rate_hz, subtype="FLOAT")
-    table = pd.DataFrame({"file": files, "caption": texts}).sort_values("file")
+    spans = composites.timing * (window_s / compose.GRID)  # [n, 4] seconds
+    heard = [
+        " and ".join(f"{onset:.2f}-{onset + length:.2f} s" for onset, length in span.reshape(2, 2) if length)
+        for span in spans
+    ]
+    table = pd.DataFrame({"file": files, "caption": texts, "heard": heard}).sort_values("file")
     table.to_csv(out / "captions.csv", index=False, encoding="utf-8")
     return table

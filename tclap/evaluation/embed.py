@@ -9,9 +9,11 @@ import numpy as np
 import torch
 
 from tclap import distributed
+from tclap.config import DataSettings
 from tclap.data.dataset import Dataset
+from tclap.evaluation.items import Suite
 from tclap.evaluation.statistics import Score
-from tclap.evaluation.zste import Suite, build_suite, score_suite
+from tclap.evaluation.zste import build_suite, scores_of, suite_credits
 from tclap.features import TextFeatures, audio_features, text_features, windows_of
 from tclap.models.protocol import ContrastiveModel
 
@@ -23,17 +25,22 @@ def zste_scores(
     dataset: Dataset,
     dataset_digest: str,
     folds: Sequence[int],
-    eval_takes: int,
-    seed: int,
+    data: DataSettings,
     cache: Path,
     unseen_classes: Sequence[int] | np.ndarray = (),
 ) -> dict[str, Score]:
     """Score `model` on the clips of `folds`; frozen features are read from `cache` or computed into it."""
-    suite = build_suite(dataset, folds, eval_takes, seed)
+    suite = build_suite(dataset, folds, data)
+    return scores_of(suite, zste_credits(model, dataset, dataset_digest, suite, cache), unseen_classes)
+
+
+def zste_credits(
+    model: ContrastiveModel, dataset: Dataset, dataset_digest: str, suite: Suite, cache: Path
+) -> dict[str, np.ndarray]:
+    """Credit of each item of `suite` (see `suite_credits`): what scores, order tables and differences are made from."""
     audio = audio_features(model, dataset, dataset_digest, suite.composites, cache)
     text = text_features(model, suite.captions, cache)
-    audio_z, text_z = embed_suite(model, suite, audio, text)
-    return score_suite(suite, audio_z, text_z, unseen_classes)
+    return suite_credits(suite, *embed_suite(model, suite, audio, text))
 
 
 @torch.no_grad()

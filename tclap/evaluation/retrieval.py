@@ -5,7 +5,7 @@ captions among those of all clips (A->T): it scores at k where the best of them 
 queries of sum over right candidates within 10 of the precision at their rank, divided by min(right candidates, 10).
 
 Ties share the credit: each score is its expectation under a random order of the tied, so a constant model scores
-chance. Clips are the units of the bootstrap: a clip is drawn with all of its captions, candidates stay as they are.
+chance. Clips are the units of the intervals: the captions of a clip are not independent (see `statistics`).
 
 Shapes: n clips, m captions, Q queries, C candidates, R right candidates of a query (padded), D embedding size.
 """
@@ -26,7 +26,7 @@ from tclap.data.compose import WINDOW_RMS, event
 from tclap.errors import InputError
 from tclap.evaluation.captioned import Clips
 from tclap.evaluation.ranking import DECIMALS
-from tclap.evaluation.statistics import RESAMPLES, Score
+from tclap.evaluation.statistics import Score, cluster_wilson
 from tclap.models.protocol import ContrastiveModel, text_embeddings
 
 CUTS = (1, 5, 10)
@@ -44,7 +44,7 @@ class Retrieval:
     missing: tuple[str, ...]  # clips that the captions name and that the folder lacks, or that cannot be used
 
 
-def retrieve(model: ContrastiveModel, clips: Clips, allow_missing: bool = False, seed: int = 0) -> Retrieval:
+def retrieve(model: ContrastiveModel, clips: Clips, allow_missing: bool = False) -> Retrieval:
     """Score `model` on captioned clips. A clip of any length is heard in one window, its loudest.
 
     Raises InputError naming the missing clips, and the files that cannot be used, unless `allow_missing`.
@@ -63,15 +63,8 @@ def retrieve(model: ContrastiveModel, clips: Clips, allow_missing: bool = False,
         raise InputError(f"{clips.folder} has {len(clips.paths)} usable clip(s) of those; retrieval needs at least 2")
     texts = [text for captions in clips.captions for text in captions]
     clip_of = np.repeat(np.arange(len(clips.paths)), [len(captions) for captions in clips.captions])
-    scores = score_retrieval(audio, embed_texts(model, texts), clip_of, seed)
+    scores = score_retrieval(audio, embed_texts(model, texts), clip_of)
     return Retrieval(scores, len(clips.paths), len(texts), clips.missing)
-
-
-def embed_clips(model: ContrastiveModel, paths: Sequence[Path]) -> np.ndarray:
-    """[n, D] embeddings of each clip's window. Raises one InputError naming every file that cannot be used."""
-    embedded, problems = _embed(model, paths)
-    raise_problems(paths[0].parent, problems.values())
-    return embedded
 
 
 @torch.no_grad()
@@ -111,7 +104,7 @@ def embed_texts(model: ContrastiveModel, texts: Sequence[str]) -> np.ndarray:
     return embedded
 
 
-def score_retrieval(audio: np.ndarray, text: np.ndarray, clip_of: np.ndarray, seed: int = 0) -> dict[str, Score]:
+def score_retrieval(audio: np.ndarray, text: np.ndarray, clip_of: np.ndarray) -> dict[str, Score]:
     """audio [n, D], text [m, D], clip_of [m] the clip of each caption -> scores in percent with intervals and chance.
 
     Raises ValueError on NaN, which has no rank.
@@ -132,7 +125,7 @@ def score_retrieval(audio: np.ndarray, text: np.ndarray, clip_of: np.ndarray, se
         credits = ranked_credit(s, r)
         chances = ranked_credit(np.zeros((len(r), s.shape[1])), r)
         for metric, credit in credits.items():
-            scores[f"{direction}_{metric}"] = _clip_score(credit, clip, n, float(chances[metric].mean()), seed)
+            scores[f"{direction}_{metric}"] = cluster_wilson(credit, clip, float(chances[metric].mean()))
     return scores
 
 
@@ -176,11 +169,3 @@ def _no_right_among(drawn: np.ndarray, tied: np.ndarray, right: np.ndarray) -> n
         return logs
 
     return np.where(possible, np.exp(log_choose(wrong, d) - log_choose(tied, d)), 0.0)
-
-
-def _clip_score(credit: np.ndarray, clip: np.ndarray, n: int, chance: float, seed: int) -> Score:
-    """Mean of credit [Q] with its 95% bootstrap interval over the n clips that the queries belong to."""
-    total, queries = np.bincount(clip, credit, minlength=n), np.bincount(clip, minlength=n)
-    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)  # [RESAMPLES, n]
-    low, high = np.percentile(drawn @ total / (drawn @ queries), [2.5, 97.5])
-    return Score(100 * float(credit.mean()), 100 * low, 100 * high, len(credit), 100 * chance)

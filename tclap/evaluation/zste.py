@@ -9,76 +9,77 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
+from tclap.config import DataSettings
 from tclap.data import captions, compose
-from tclap.data.compose import Composites
 from tclap.data.dataset import Dataset
-from tclap.data.draws import PairDraws, draw_pairs
-from tclap.evaluation.ranking import Rule, credit
-from tclap.evaluation.statistics import Score, clip_bootstrap, wilson
+from tclap.data.draws import PairDraws, draw_pairs, draw_timings
+from tclap.evaluation.items import CaptionRows, Suite, Task, candidate_embeddings, task_credit
+from tclap.evaluation.order import item_cases, order_items, order_scores
+from tclap.evaluation.ranking import Rule
+from tclap.evaluation.statistics import Score, cluster_difference, cluster_wilson
 
 COLUMNS = ("1", "2A", "2B", "2C", "2D", "3A", "3B", "4A", "4B", "5A", "5B")
 EXTRA_COLUMNS = ("3A_order", "5A_both", "5B_both")
+HARD_COLUMNS = ("4A_hard", "4B_hard")
 TEMPORAL = ("3A", "3B", "4A", "4B")
-CANDIDATES = 50  # of tasks 4 and 5B, where the captions suffice
-SCORE_BATCH = 64  # items whose candidates' embeddings [n, K, D] are gathered at once: they should fit a CPU's cache
+ORDER = ("order/moved", "order/paired")
+CANDIDATES = 50  # of tasks 4 and 5B, if the captions suffice
 
 
-@dataclass(frozen=True)
-class Task:
-    """n questions: which of K captions fit this window?"""
+def build_suite(dataset: Dataset, folds: Sequence[int], data: DataSettings) -> Suite:
+    """The suite over the clips of `folds`: every clip for task 1, every class pair x `eval_takes` for tasks 2 to 5, and
+    the fixed grid of timings for order.
 
-    windows: np.ndarray  # [n] row among the suite's composites
-    candidates: np.ndarray  # [n, K] row among the suite's captions
-    right: np.ndarray  # [n, K] bool
-    rule: Rule
-    chance: float
-    clips: np.ndarray  # [n, 2] the clips heard
-    classes: np.ndarray  # [n, 2] their classes
-
-
-@dataclass(frozen=True)
-class Suite:
-    """All tasks over one dataset and its folds."""
-
-    composites: Composites
-    captions: tuple[str, ...]
-    tasks: dict[str, Task]
-
-
-class _Captions:
-    """Caption -> row, in order of first use."""
-
-    def __init__(self) -> None:
-        self.row_of: dict[str, int] = {}
-
-    def __call__(self, text: str) -> int:
-        return self.row_of.setdefault(text, len(self.row_of))
-
-
-def build_suite(dataset: Dataset, folds: Sequence[int], eval_takes: int, seed: int) -> Suite:
-    """The suite over the clips of `folds`: every clip for task 1, every class pair x `eval_takes` for the rest."""
-    names = dataset.class_names
-    n_classes = len(names)
+    Of `data` it takes eval_takes, draw_seed, timing and prompts.
+    """
+    names, seed = dataset.class_names, data.draw_seed
+    classes = np.arange(len(names))
     clips = dataset.clips_in(folds)
-    draws = draw_pairs(dataset, folds, np.arange(n_classes), eval_takes, seed)
+    draws = draw_pairs(dataset, folds, classes, data.eval_takes, seed, timing=data.timing, purpose="evaluation")
     first, second = draws.clips[..., 0].ravel(), draws.clips[..., 1].ravel()
+    timing, alone = draws.timing.reshape(-1, 4), draws.alone.reshape(-1, 4)
+    row = CaptionRows()
+    prompts, averaged = _class_prompts(names, data.prompts, row)
+    moved, order = order_items(dataset, folds, data, row)
     rows = [
-        compose.single(clips),
-        compose.join(first, second),
-        compose.join(second, first),
-        compose.overlay(first, second),
+        compose.single(clips, draw_timings((len(clips),), seed, data.timing, "alone")[1]),
+        compose.join(first, second, timing),
+        compose.join(second, first, timing),
+        compose.overlay(first, second, alone),
+        moved,
     ]
     composites, index = compose.unique_composites(np.concatenate(rows))
-    singles, forward, backward, over = np.split(index, np.cumsum([len(r) for r in rows])[:-1])
-    row = _Captions()
-    tasks = _single_tasks(dataset, draws, clips, singles, np.concatenate([forward, backward]), over, row)
-    tasks |= _temporal_tasks(draws, names, np.concatenate([forward, backward]), over, row, seed)
-    tasks |= _prompt_tasks(draws, names, np.concatenate([forward, backward]), over, row, seed)
-    return Suite(composites, tuple(row.row_of), {name: tasks[name] for name in (*COLUMNS, *EXTRA_COLUMNS)})
+    singles, forward, backward, over, order_windows = np.split(index, np.cumsum([len(r) for r in rows])[:-1])
+    joined = np.concatenate([forward, backward])
+    tasks = _single_tasks(dataset, draws, clips, singles, joined, over, prompts)
+    tasks |= _temporal_tasks(draws, names, joined, over, row, seed)
+    tasks |= _prompt_tasks(draws, names, joined, over, row, seed)
+    captions_first = len(row.row_of)
+    for name in ("1", "2A", "2B", "2C", "2D"):  # averaged captions come after all others, whose number is known now
+        if len(averaged):
+            tasks[name] = replace(tasks[name], candidates=tasks[name].candidates + captions_first)
+    return Suite(
+        composites,
+        tuple(row.row_of),
+        averaged,
+        {name: tasks[name] for name in (*COLUMNS, *EXTRA_COLUMNS, *HARD_COLUMNS)},
+        replace(order, windows=order_windows),
+        item_cases(moved),
+        dataset.recordings,
+    )
+
+
+def _class_prompts(names: tuple[str, ...], prompts: Sequence[str], row: CaptionRows) -> tuple[np.ndarray, np.ndarray]:
+    """Candidates [C] of tasks 1 and 2, and which captions [C, prompts] they average.
+
+    With one prompt, they are captions, and nothing is averaged; with more, they are rows among the averaged ones.
+    """
+    texts = np.array([[row(prompt.format(name)) for prompt in prompts] for name in names])  # [C, prompts]
+    return (texts[:, 0], np.empty((0, 1), np.int64)) if len(prompts) == 1 else (np.arange(len(names)), texts)
 
 
 def _joined(draws: PairDraws, field: str) -> np.ndarray:
@@ -94,11 +95,10 @@ def _single_tasks(
     singles: np.ndarray,
     joined: np.ndarray,
     over: np.ndarray,
-    row: _Captions,
+    prompts: np.ndarray,
 ) -> dict[str, Task]:
-    """Tasks 1 and 2: which of the C classes sound?"""
+    """Tasks 1 and 2: which of the C classes sound? prompts [C]: the candidates."""
     n_classes = len(dataset.class_names)
-    prompts = np.array([row(captions.single_zste(name)) for name in dataset.class_names])
     pairs = math.comb(n_classes, 2)
     both, any_of = 1 / pairs, 1 - math.comb(n_classes - 2, 2) / pairs
 
@@ -120,7 +120,7 @@ def _single_tasks(
 
 
 def _temporal_tasks(
-    draws: PairDraws, names: tuple[str, ...], joined: np.ndarray, over: np.ndarray, row: _Captions, seed: int
+    draws: PairDraws, names: tuple[str, ...], joined: np.ndarray, over: np.ndarray, row: CaptionRows, seed: int
 ) -> dict[str, Task]:
     """Tasks 3 and 4: in which order, or at once? Alone (3) and among captions with an absent class (4)."""
     ordered = [(i, j) for i in range(len(names)) for j in range(len(names)) if i != j]
@@ -145,19 +145,23 @@ def _temporal_tasks(
     three_twice, present_twice = np.tile(three, (2, 1)), np.tile(present, (2, 1))
     many_f = _with_distractors(three_twice, present_twice, pool, CANDIDATES, seed, task_number=4)
     many_o = _with_distractors(three, present, pool, CANDIDATES, seed, task_number=5)
-    k = many_o.shape[1]
-    third, kth = 1 / 3, 1 / k
+    hard_f = _with_hard_distractors(three_twice, f_classes, before, overlaid, seed, task_number=7)
+    hard_o = _with_hard_distractors(three, o_classes, before, overlaid, seed, task_number=8)
+    k, h = many_o.shape[1], hard_o.shape[1]
+    third, kth, hth = 1 / 3, 1 / k, 1 / h
     return {
         "3A": Task(joined, three_twice, right(f_answer, 3), "top1", third, f_clips, f_classes),
         "3A_order": Task(joined, three_twice[:, :2], right(f_answer, 2), "top1", 1 / 2, f_clips, f_classes),
         "3B": Task(over, three, right(o_answer, 3), "top1", third, o_clips, o_classes),
         "4A": Task(joined, many_f, right(f_answer, k), "top1", kth, f_clips, f_classes),
         "4B": Task(over, many_o, right(o_answer, k), "top1", kth, o_clips, o_classes),
+        "4A_hard": Task(joined, hard_f, right(f_answer, h), "top1", hth, f_clips, f_classes),
+        "4B_hard": Task(over, hard_o, right(o_answer, h), "top1", hth, o_clips, o_classes),
     }
 
 
 def _prompt_tasks(
-    draws: PairDraws, names: tuple[str, ...], joined: np.ndarray, over: np.ndarray, row: _Captions, seed: int
+    draws: PairDraws, names: tuple[str, ...], joined: np.ndarray, over: np.ndarray, row: CaptionRows, seed: int
 ) -> dict[str, Task]:
     """Task 5: prompts never seen in training."""
     place = np.array([[row(captions.concatenated(p, name)) for name in names] for p in ("first", "second")])  # [2, C]
@@ -203,45 +207,88 @@ def _with_distractors(
     return np.concatenate([own, pool[drawn]], axis=1)
 
 
-def score_suite(
-    suite: Suite, audio: np.ndarray, text: np.ndarray, unseen_classes: Sequence[int] | np.ndarray = ()
-) -> dict[str, Score]:
-    """Every column, and with `unseen_classes` also "unseen/<column>" over the items that touch one of them.
+def _with_hard_distractors(
+    own: np.ndarray, classes: np.ndarray, before: np.ndarray, overlaid: np.ndarray, seed: int, task_number: int
+) -> np.ndarray:
+    """[n, K] candidates: `own` [n, 3], which hold the reversed caption, then distractors that share one class with the
+    clip, as the released code has them. classes [n, 2]; before, overlaid [C, C]: rows of the captions.
+
+    Seeded per item and drawn without replacement; all of them if they are too few.
+    """
+    n_classes = len(before)
+    free = 8 * (n_classes - 2)  # either class with each other one, in two orders, before and while
+    wanted = min(CANDIDATES - own.shape[1], free)
+    drawn = np.empty((len(own), wanted), np.int64)
+    for item in range(len(own)):
+        drawn[item] = np.random.default_rng([seed, task_number, item]).choice(free, wanted, replace=False)
+    # A number below `free` says: which of the two classes, which other class, in which order, before or while.
+    kind, rest = np.divmod(drawn, 4 * (n_classes - 2))
+    swapped, rest = np.divmod(rest, 2 * (n_classes - 2))
+    side, absent = np.divmod(rest, n_classes - 2)
+    low, high = np.sort(classes, axis=1).T[..., None]
+    absent += absent >= low
+    absent += absent >= high
+    shared = np.take_along_axis(classes, side, axis=1)
+    first, second = np.where(swapped, absent, shared), np.where(swapped, shared, absent)
+    return np.concatenate([own, np.where(kind, overlaid[first, second], before[first, second])], axis=1)
+
+
+def suite_credits(suite: Suite, audio: np.ndarray, text: np.ndarray) -> dict[str, np.ndarray]:
+    """Credit in 0..1 of each item: an array for each task, and "order" for the order items.
 
     audio [W, D], text [Q, D]: L2-normalised embeddings of the suite's composites and captions.
     """
+    candidates = candidate_embeddings(suite, text)
+    tasks = {**suite.tasks, "order": suite.order}
+    return {name: task_credit(task, audio, candidates) for name, task in tasks.items()}
+
+
+def scores_of(
+    suite: Suite, credits: dict[str, np.ndarray], unseen_classes: Sequence[int] | np.ndarray = ()
+) -> dict[str, Score]:
+    """Every column from the credits of its items, with its interval over recordings.
+
+    With `unseen_classes` also "unseen/<column>" and "order/unseen" over the items that touch one of them.
+    """
     scores = {}
     for name, task in suite.tasks.items():
-        credits = np.concatenate(
-            [
-                credit(_similarity(task, audio, text, slice(start, start + SCORE_BATCH)), right, task.rule)
-                for start, right in (
-                    (s, task.right[s : s + SCORE_BATCH]) for s in range(0, len(task.right), SCORE_BATCH)
-                )
-            ]
-        )
-        scores[name] = _score(name, credits, task)
+        recordings = suite.recordings[task.clips]
+        scores[name] = cluster_wilson(credits[name], recordings, task.chance)
         touched = np.isin(task.classes, unseen_classes).any(axis=1)
         if touched.any():
-            part = replace(task, clips=task.clips[touched])
-            scores[f"unseen/{name}"] = _score(name, credits[touched], part)
+            scores[f"unseen/{name}"] = cluster_wilson(credits[name][touched], recordings[touched], task.chance)
+    return scores | order_scores(suite, credits["order"], unseen_classes)
+
+
+def difference_scores(suite: Suite, one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> dict[str, Score]:
+    """What one model got less what another got, item by item, for each column, order/moved and order/paired."""
+    scores = {
+        name: cluster_difference(one[name] - other[name], suite.recordings[task.clips])
+        for name, task in suite.tasks.items()
+    }
+    recordings = suite.recordings[suite.order.clips]
+    scores["order/moved"] = cluster_difference(one["order"] - other["order"], recordings)
+    paired = one["order"][::2] * one["order"][1::2] - other["order"][::2] * other["order"][1::2]
+    scores["order/paired"] = cluster_difference(paired, recordings[::2])
     return scores
 
 
-def _score(name: str, credits: np.ndarray, task: Task) -> Score:
-    return wilson(credits, task.chance) if name == "1" else clip_bootstrap(credits, task.clips, task.chance)
-
-
-def _similarity(task: Task, audio: np.ndarray, text: np.ndarray, items: slice) -> np.ndarray:
-    """[n, K] cosines of some items with their candidates."""
-    windows = audio[task.windows[items], :, None]  # [n, D, 1]
-    cosines: np.ndarray = (text[task.candidates[items]] @ windows)[..., 0]
-    return cosines
+def score_suite(
+    suite: Suite, audio: np.ndarray, text: np.ndarray, unseen_classes: Sequence[int] | np.ndarray = ()
+) -> dict[str, Score]:
+    """Every column, and with `unseen_classes` those over the items that touch one of them (see `scores_of`)."""
+    return scores_of(suite, suite_credits(suite, audio, text), unseen_classes)
 
 
 def summary(scores: dict[str, Score]) -> dict[str, float]:
-    """zste/mean over the eleven columns, zste/temporal over 3A, 3B, 4A, 4B, in percent."""
-    return {
+    """Means in percent: "mean" over the eleven columns, "temporal" over 3A, 3B, 4A, 4B, "order" over moved and paired.
+
+    Scores of an older version have no order.
+    """
+    means = {
         "mean": float(np.mean([scores[c].value for c in COLUMNS])),
         "temporal": float(np.mean([scores[c].value for c in TEMPORAL])),
     }
+    if all(name in scores for name in ORDER):
+        means["order"] = float(np.mean([scores[name].value for name in ORDER]))
+    return means

@@ -13,7 +13,7 @@ from ray.train.torch import get_device
 
 from tclap import distributed
 from tclap.cache import fetch, node_cache, published_dataset
-from tclap.config import canonical_hash
+from tclap.config import canonical_hash, with_seed
 from tclap.evaluation.captioned import find_clips, read_captions
 from tclap.evaluation.retrieval import retrieve
 from tclap.evaluation.statistics import Score
@@ -103,7 +103,8 @@ class Desk:
         place = seed_folder(self._folder, configuration, seed)
         resume = read_state(place)
         parent = configuration.parent
-        start = base_of(workspace, configuration) if parent is None else checkpoint_folder(self._folder, parent, seed)
+        trained = with_seed(configuration, seed)
+        start = base_of(workspace, trained) if parent is None else checkpoint_folder(self._folder, parent, seed)
         model = self._model_at(start)
         with RunBeside(self._sweep, configuration, seed, active=distributed.rank() == 0) as run:
 
@@ -120,7 +121,7 @@ class Desk:
             try:
                 train(
                     workspace,
-                    configuration,
+                    trained,
                     model,
                     seed=seed,
                     report=report,

@@ -18,7 +18,7 @@ from scipy import stats
 
 from tclap.axes import shown as axes_text
 from tclap.errors import InputError
-from tclap.evaluation.statistics import t_half_width
+from tclap.evaluation.statistics import holm, t_half_width
 from tclap.places import write_atomically
 from tclap.report.grid import text_grid
 from tclap.report.render import html_page, markdown
@@ -28,7 +28,7 @@ SIGNS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.l
 GUARD = re.compile(r"\s*([^<>=\s]+)\s*(>=|<=|>|<)\s*([+-]?\d+(?:\.\d+)?)\s*")
 INTERVAL = " ±"  # follows a metric's name: half of the mean's 95% t-interval
 NOTE = (
-    "Percent on the evaluation folds: mean over seeds ± half of its 95% t-interval where there are several seeds. "
+    "Percent on the evaluation folds: mean over seeds ± half of its 95% t-interval if there are several. {spread} "
     "front: no other configuration is at least as good in {objectives} and better in one of them."
 )
 
@@ -135,8 +135,10 @@ def paired_comparisons(frame: pd.DataFrame, metric: str, best: str) -> pd.DataFr
     """The configuration `best` (its hash) against each other one over the seeds they share, in the order of `frame`.
 
     Columns: the settings, `seeds`, `difference` (best less other, mean over seeds), `low` and `high` (its 95%
-    interval), `p` (two-sided paired t-test, not adjusted for how many are compared) and `config_hash`. One shared seed
-    has no interval, and differences that do not vary have no test: NaN.
+    interval), `p` (two-sided paired t-test, by Holm's procedure adjusted for how many pairs of configurations there
+    are) and `config_hash`. `best` was chosen by these same numbers, so each configuration might have stood in its
+    place: with k configurations there are k(k-1)/2 comparisons to adjust for, not k-1. One shared seed has no interval,
+    and differences that do not vary have no test: NaN.
     """
     column = column_of(frame, metric)
     settings = setting_columns(frame)
@@ -153,7 +155,10 @@ def paired_comparisons(frame: pd.DataFrame, metric: str, best: str) -> pd.DataFr
         mean = difference.mean() if len(difference) else np.nan
         row = {**others.iloc[0][settings].to_dict(), "seeds": len(pairs), "difference": mean}
         rows.append({**row, "low": low, "high": high, "p": p, "config_hash": name})
-    return pd.DataFrame(rows, columns=[*settings, "seeds", "difference", "low", "high", "p", "config_hash"])
+    compared = pd.DataFrame(rows, columns=[*settings, "seeds", "difference", "low", "high", "p", "config_hash"])
+    configurations = len(compared) + 1
+    comparisons = configurations * (configurations - 1) // 2
+    return compared.assign(p=holm(compared["p"].to_numpy(float), comparisons))
 
 
 def ranking_cells(ranked: pd.DataFrame) -> pd.DataFrame:
@@ -170,23 +175,37 @@ def ranking_cells(ranked: pd.DataFrame) -> pd.DataFrame:
 
 
 def paired_cells(paired: pd.DataFrame) -> pd.DataFrame:
-    """Paired comparisons as text, with n/a for what one seed cannot tell."""
+    """Paired comparisons as text, with n/a for what one seed cannot tell; p is headed by how it is adjusted."""
     shown = paired.drop(columns=["low", "high"])
     bounds = zip(paired["low"], paired["high"], strict=True)
     interval = ["n/a" if np.isnan(low) else f"{low:+.1f} to {high:+.1f}" for low, high in bounds]
     shown.insert(shown.columns.get_loc("p"), "95% interval", interval)  # type: ignore[arg-type]
     shown["difference"] = ["n/a" if np.isnan(d) else f"{d:+.1f}" for d in paired["difference"]]
     shown["p"] = ["n/a" if np.isnan(p) else f"{p:.3g}" for p in paired["p"]]
-    return _plain(shown)
+    return _plain(shown.rename(columns={"p": "p (Holm)"}))
+
+
+def spread(vary_draws: bool) -> str:
+    """What a ± over seeds is made of, for the note of a table."""
+    if vary_draws:
+        return "The seeds draw base, composites and batches anew."
+    return "The seeds draw only the order of batches anew, which understates how much results vary (--vary-draws)."
 
 
 def write_leaderboard(
-    frame: pd.DataFrame, objectives: Sequence[str], stem: Path, guards: Sequence[Guard] = ()
+    frame: pd.DataFrame,
+    objectives: Sequence[str],
+    stem: Path,
+    guards: Sequence[Guard] = (),
+    vary_draws: bool = False,
 ) -> list[Path]:
-    """Write the ranking by the first objective as `stem`.csv, .md and .html; returns their paths in that order."""
+    """Write the ranking by the first objective as `stem`.csv, .md and .html; returns their paths in that order.
+
+    vary_draws: the configurations' own, for the note.
+    """
     ranked = rank(frame, objectives[0], guards, objectives)
     shown = ranking_cells(ranked)
-    note = NOTE.format(objectives=" and ".join(objectives))
+    note = NOTE.format(objectives=" and ".join(objectives), spread=spread(vary_draws))
     paths = [stem.with_suffix(suffix) for suffix in (".csv", ".md", ".html")]
     write_atomically(paths[0], ranked.to_csv(lineterminator="\n"))
     grid = text_grid(shown, stem.name, note, fixed=1 + len(setting_columns(ranked)))

@@ -118,7 +118,7 @@ def mistakes_of(
     model: ContrastiveModel, workspace: Workspace, data: DataSettings, folds: Sequence[int], most: int = MOST
 ) -> list[Mistake]:
     """What `model` gets most wrong in task 3A on `folds`, rendered as the model hears it."""
-    suite = build_suite(workspace.dataset, folds, data.eval_takes, data.draw_seed)
+    suite = build_suite(workspace.dataset, folds, data)
     audio = audio_features(model, workspace.dataset, workspace.dataset_digest, suite.composites, workspace.cache)
     text = text_features(model, suite.captions, workspace.cache)
     audio_z, text_z = embed_suite(model, suite, audio, text)
@@ -128,8 +128,7 @@ def mistakes_of(
         return []
     rows = suite.composites.rows()[task.windows[[one.item for one in wrong]]]
     heard, index = compose.unique_composites(rows)
-    clips = np.unique(np.concatenate([heard.first, heard.second]))
-    bank = compose.load_events(workspace.dataset, clips, model.window_s, model.sample_rate_hz)
+    bank = compose.load_events(workspace.dataset, heard, model.window_s, model.sample_rate_hz)
     windows = compose.render(bank, heard, 0, len(heard))
     place = {one.item: int(row) for one, row in zip(wrong, index, strict=True)}
     return mistakes(wrong, suite.captions, lambda item: as_data_uri(windows[place[item]], model.sample_rate_hz))

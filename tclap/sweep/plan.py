@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tclap.axes import label
-from tclap.config import Configuration, config_hash
+from tclap.config import Configuration, config_hash, with_seed
 from tclap.sweep.job import Job
 from tclap.sweep.ledger import Ledger, Result
 
@@ -45,7 +45,8 @@ def make_plan(configurations: Iterable[Configuration], seeds: Sequence[int]) -> 
 
 def shared_settings(jobs: Iterable[Job]) -> list[Configuration]:
     """One configuration for each base model and set of features that these jobs need."""
-    return list({(c.model, c.data): c for c in (job.configuration for job in jobs)}.values())
+    trained = (with_seed(job.configuration, seed) for job in jobs for seed in job.seeds)
+    return list({(c.model, c.data): c for c in trained}.values())
 
 
 def describe(plan: Plan, ledger: Ledger) -> str:

@@ -4,51 +4,90 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
-from tclap.config import DataSettings
+from tclap.config import with_seed
 from tclap.data.dataset import check_folds
 from tclap.errors import InputError
-from tclap.experiment import Workspace, base_of, evaluate, open_workspace
+from tclap.evaluation.embed import zste_credits
+from tclap.evaluation.items import Suite
+from tclap.evaluation.statistics import Score
+from tclap.evaluation.zste import build_suite, difference_scores, scores_of
+from tclap.experiment import Workspace, base_of, open_workspace
 from tclap.tracking.champion import checkpoint_of
 from tclap.tracking.read import SweepRecord, Trial
 from tclap.tracking.runs import score_metrics
 from tclap.training import checkpoint
+from tclap.training.base import seen_classes
 
-TRAINED, BASE = "zste_test", "zste_test_base"
+TRAINED, BASE, DIFFERENCE = "zste_test", "zste_test_base", "zste_test_difference"
+
+
+@dataclass(frozen=True)
+class Logged:
+    """Scores in percent as MLflow has them, by column; the means over columns have no interval."""
+
+    value: dict[str, float]
+    low: dict[str, float]
+    high: dict[str, float]
+
+
+@dataclass(frozen=True)
+class TestScores:
+    """The winner's on the test folds, one for each seed; the base's; and the winner's less the base's, item by item."""
+
+    winner: list[Logged]
+    base: Logged
+    difference: list[Logged]
 
 
 def scores_on_test_folds(
     client: MlflowClient, sweep: SweepRecord, winners: Sequence[Trial], data: Path | None, cache: Path
-) -> tuple[list[dict[str, float]], dict[str, float]]:
-    """Scores in percent by ZSTE column, "mean" and "temporal": one dict for each of `winners`, and the base's.
+) -> TestScores:
+    """What the sweep's winner gets on the test folds.
 
-    winners: one configuration's seeds. Whatever is not logged yet is computed and logged, as zste_test/... on each
-    winner's run and zste_test_base/... on the sweep's. data: the dataset's folder where it has moved. Raises
-    InputError where the folder is missing or holds another dataset, and where the sweep kept no test folds.
+    winners: one configuration's seeds. Whatever is not logged yet is computed and logged, as zste_test/... and
+    zste_test_difference/... on each winner's run and zste_test_base/... on the sweep's. A difference pairs the two
+    models' answers to the same items. data: the dataset's folder if it has moved. Raises InputError if the folder is
+    missing or holds another dataset, and if the sweep kept no test folds.
     """
-    todo = [trial for trial in winners if f"{TRAINED}/temporal" not in trial.metrics]
+    todo = [trial for trial in winners if f"{DIFFERENCE}/1" not in trial.metrics]
     base_todo = f"{BASE}/temporal" not in sweep.metrics
     if todo or base_todo:
-        configuration = winners[0].configuration
-        folds = configuration.data.test_folds
+        settings = winners[0].configuration.data
+        folds = settings.test_folds
         if not folds:
             raise InputError(f"sweep {sweep.name!r} kept no test folds (--test-folds), so its winner has no test score")
         workspace = _workspace(sweep, data, cache)
         check_folds(workspace.dataset, {"test_folds": folds})
-        if base_todo:
-            _score(client, sweep.run_id, BASE, base_of(workspace, configuration), workspace, configuration.data)
-        for trial in todo:
+        suite = build_suite(workspace.dataset, folds, settings)
+        unseen = np.setdiff1d(np.arange(len(workspace.dataset.class_names)), seen_classes(workspace.dataset, settings))
+        bases: dict[Path, dict[str, np.ndarray]] = {}
+        for trial in todo or winners[:1]:
+            place = base_of(workspace, with_seed(trial.configuration, trial.seed))
+            if place not in bases:
+                bases[place] = _credits(place, workspace, suite)
+            if base_todo:
+                _log(client, sweep.run_id, score_metrics(scores_of(suite, bases[place], unseen), BASE))
+                base_todo = False
+            if trial not in todo:
+                continue
             with tempfile.TemporaryDirectory() as scratch:
-                place = checkpoint_of(client, trial, Path(scratch))
-                _score(client, trial.run_id, TRAINED, place, workspace, configuration.data)
-    own = [_logged(client, trial.run_id, TRAINED) for trial in winners]
-    return own, _logged(client, sweep.run_id, BASE)
+                own = _credits(checkpoint_of(client, trial, Path(scratch)), workspace, suite)
+            found = score_metrics(scores_of(suite, own, unseen), TRAINED)
+            _log(client, trial.run_id, found | _metrics(difference_scores(suite, own, bases[place]), DIFFERENCE))
+    return TestScores(
+        [_logged(client, trial.run_id, TRAINED) for trial in winners],
+        _logged(client, sweep.run_id, BASE),
+        [_logged(client, trial.run_id, DIFFERENCE) for trial in winners],
+    )
 
 
 def others_scored(sweep: SweepRecord, winners: Sequence[Trial]) -> list[Trial]:
@@ -74,23 +113,28 @@ def _workspace(sweep: SweepRecord, data: Path | None, cache: Path) -> Workspace:
     return workspace
 
 
-def _score(
-    client: MlflowClient,
-    run_id: str,
-    prefix: str,
-    place: Path,
-    workspace: Workspace,
-    data: DataSettings,
-) -> None:
+def _credits(place: Path, workspace: Workspace, suite: Suite) -> dict[str, np.ndarray]:
     model = checkpoint.load(place)
     model.module().to("cuda" if torch.cuda.is_available() else "cpu")
-    scores = evaluate(workspace, data, model, data.test_folds)
+    return zste_credits(model, workspace.dataset, workspace.dataset_digest, suite, workspace.cache)
+
+
+def _metrics(scores: Mapping[str, Score], prefix: str) -> dict[str, float]:
+    """Value and interval of each score; a difference has neither a chance level nor means over columns."""
+    parts = {"": "value", "_low": "low", "_high": "high"}
+    return {
+        f"{prefix}{end}/{name}": getattr(score, field) for name, score in scores.items() for end, field in parts.items()
+    }
+
+
+def _log(client: MlflowClient, run_id: str, values: Mapping[str, float]) -> None:
     now_ms = int(time.time() * 1000)
-    values = score_metrics(scores, prefix).items()
-    client.log_batch(run_id, metrics=[Metric(name, value, now_ms, 0) for name, value in values])
+    client.log_batch(run_id, metrics=[Metric(name, value, now_ms, 0) for name, value in values.items()])
 
 
-def _logged(client: MlflowClient, run_id: str, prefix: str) -> dict[str, float]:
+def _logged(client: MlflowClient, run_id: str, prefix: str) -> Logged:
     metrics = client.get_run(run_id).data.metrics
-    start = f"{prefix}/"
-    return {name.removeprefix(start): value for name, value in metrics.items() if name.startswith(start)}
+    parts = []
+    for start in (f"{prefix}/", f"{prefix}_low/", f"{prefix}_high/"):
+        parts.append({name.removeprefix(start): v for name, v in metrics.items() if name.startswith(start)})
+    return Logged(*parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import tempfile
@@ -15,7 +16,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from pydantic import ValidationError
 
-from tclap.config import Configuration, config_hash
+from tclap.config import Configuration, config_hash, from_record
 from tclap.errors import InputError
 from tclap.redact import shown
 from tclap.report.tables import ROWS, long_frame
@@ -117,7 +118,7 @@ def _trial(run: Run) -> Trial:
     """Raises InputError where the run's parameters are not those of the configuration that its tag names."""
     tags = run.data.tags
     try:
-        configuration = Configuration.model_validate(_nested(run.data.params))
+        configuration = from_record(_nested(run.data.params))
     except ValidationError as error:
         raise InputError(f"run {run.info.run_id} has parameters of another version of tclap: {error}") from error
     if config_hash(configuration) != tags["config_hash"]:
@@ -138,5 +139,5 @@ def _nested(params: Mapping[str, str]) -> dict[str, Any]:
         place = nested
         for parent in parents:
             place = place.setdefault(parent, {})
-        place[key] = json.loads(text) if text.startswith("[") else text
+        place[key] = ast.literal_eval(text) if text.startswith("[") else text
     return nested

@@ -12,7 +12,7 @@ from tclap.cache import made_once
 from tclap.config import DataSettings, ModelSettings, canonical_hash
 from tclap.data import compose
 from tclap.data.dataset import Dataset
-from tclap.data.draws import batch_schedule, held_out_classes
+from tclap.data.draws import batch_schedule, draw_timings, held_out_classes
 from tclap.errors import InputError
 from tclap.features import audio_features, text_features
 from tclap.models import weights
@@ -20,6 +20,8 @@ from tclap.models.protocol import trainable_parameters
 from tclap.training import checkpoint
 from tclap.training.samples import base_stage
 from tclap.training.stage import Report, StageRun
+
+BASE_TAKES = 8  # drawn timings that mini's base hears of each clip
 
 
 def seen_classes(dataset: Dataset, data: DataSettings) -> np.ndarray:
@@ -54,7 +56,8 @@ def base_checkpoint(
             dataset_digest,
             sorted(data.train_folds),
             seen.tolist(),
-            settings.model_dump(mode="json", exclude={"identity"}),
+            settings.for_hash(),
+            *([] if data.timing == "midpoint" else [data.timing]),
         ],
         16,
     )
@@ -66,12 +69,15 @@ def base_checkpoint(
             raise InputError(
                 f"{dataset.root} has {len(clips)} training clip(s); {settings.name}'s base needs at least 2"
             )
-        composites, rows = compose.unique_composites(compose.single(clips))
+        takes = BASE_TAKES if data.timing == "drawn" else 1
+        _, timing = draw_timings((len(clips), takes), settings.base_seed, data.timing, "base")
+        windows = compose.single(np.repeat(clips[:, None], takes, axis=1), timing)
+        composites, rows = compose.unique_composites(windows)  # rows [clips, takes]
         steps = settings.base.steps
         size = min(settings.base_batch_size, len(clips))
-        schedule = batch_schedule(len(clips), 1, size, steps, settings.base_seed)[..., 0]  # [S, N]
+        clip, take = np.moveaxis(batch_schedule(len(clips), takes, size, steps, settings.base_seed), -1, 0)
         class_of_row = dataset.class_ids[composites.first]
-        stage = base_stage(class_of_row, dataset.class_names, rows[schedule])
+        stage = base_stage(class_of_row, dataset.class_names, rows[clip, take])  # schedule [S, N]
         audio = audio_features(model, dataset, dataset_digest, composites, cache)
         text = text_features(model, sorted(set(stage.captions.ravel().tolist())), cache)
         run = StageRun(model, stage, audio, text, settings.base, seed=settings.base_seed)

@@ -23,18 +23,25 @@ from tclap.config import LossCoefficients, StageASettings
 
 
 def stage_b_weights(n: int, coefficients: LossCoefficients) -> Tensor:
-    """W of stage B, [3N, 3N] in blocks f, r, o (eqs. 9-13), for N pairs no two of which are of the same classes."""
+    """W of stage B, [3N, 3N] in blocks f, r, o (eqs. 9-13), for N pairs no two of which are of the same classes.
+
+    Row o as printed counts forward negatives fully and reversed ones by alpha_st, alpha_ct. The authors' released code
+    ("alpha") has its alphas on all six blocks across kinds: row o mirrors the column above it, so an o anchor meets f
+    and r negatives by alpha_so, alpha_co. With all alphas 0, printed row o still learns overlays, released it does not.
+    """
     c = coefficients
     same = torch.eye(n)
     own, other = same, 1 - same
     reverse = c.alpha_st * own + c.alpha_ct * other  # R, eq. 11
     overlay = c.alpha_so * own + c.alpha_co * other  # O, eq. 12
     full = torch.ones(n, n)
+    # eqs. 10, 13: forward negatives count fully
+    row_o = [full, reverse, full] if c.row_o == "printed" else [overlay, overlay, full]
     return torch.cat(
         [
             torch.cat([full, reverse, overlay], dim=1),
             torch.cat([reverse, full, overlay], dim=1),
-            torch.cat([full, reverse, full], dim=1),  # eqs. 10, 13: forward negatives count fully
+            torch.cat(row_o, dim=1),
         ]
     )
 

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tclap.config import LossCoefficients, StageASettings
+from tclap.config import DataSettings, LossCoefficients, StageASettings
 from tclap.data import captions, compose
 from tclap.data.compose import Composites
-from tclap.data.draws import PairDraws
+from tclap.data.dataset import Dataset
+from tclap.data.draws import PairDraws, draw_pairs
 from tclap.training.losses import info_nce_weights, stage_a_weights, stage_b_weights
 
 KINDS_A = ("single", "forward")  # stage A's combined audio is stage B's forward audio
@@ -49,15 +50,21 @@ class Stage:
     beta: float
 
 
+def training_draws(dataset: Dataset, data: DataSettings, classes: np.ndarray) -> PairDraws:
+    """The pairs that every configuration with these data settings trains on. classes: those that are not held out."""
+    seed = data.draw_seed if data.train_draw_seed is None else data.train_draw_seed
+    return draw_pairs(dataset, data.train_folds, classes, data.takes, seed, data.after_fraction, data.timing)
+
+
 def make_samples(draws: PairDraws, class_names: tuple[str, ...]) -> Samples:
     """Lay out the samples of `draws`: each distinct window once (design 3)."""
     first, second = draws.clips[..., 0], draws.clips[..., 1]  # [P, T]
     alone = np.take_along_axis(draws.clips, draws.single_side[..., None], axis=2)[..., 0]
     rows = {
-        "single": compose.single(alone),
-        "forward": compose.join(first, second),
-        "reversed": compose.join(second, first),
-        "overlay": compose.overlay(first, second),
+        "single": compose.single(alone, draws.alone),
+        "forward": compose.join(first, second, draws.timing),
+        "reversed": compose.join(second, first, draws.timing),
+        "overlay": compose.overlay(first, second, draws.alone),
     }
     composites, index = compose.unique_composites(np.stack(list(rows.values())))
     pairs, takes = first.shape

@@ -31,10 +31,15 @@ State = dict[str, Any]
 
 
 def learning_rate(step: int, settings: OptimiserSettings) -> float:
-    """Linear warm-up over `warmup_fraction` of the steps, then a cosine to zero after the last."""
+    """Linear warm-up over `warmup_fraction` of the steps, then a cosine to zero after the last, or another schedule."""
     warmup = round(settings.warmup_fraction * settings.steps)
     if step < warmup:
         return settings.lr * (step + 1) / warmup
+    if settings.schedule == "constant":
+        return settings.lr
+    if settings.schedule == "exponential":
+        assert settings.epoch_steps is not None, "validated by OptimiserSettings"
+        return float(settings.lr * 0.95 ** (step // settings.epoch_steps))
     progress = (step - warmup) / max(1, settings.steps - warmup)
     return settings.lr * 0.5 * (1 + math.cos(math.pi * progress))
 

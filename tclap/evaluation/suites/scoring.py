@@ -18,8 +18,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
+from tclap.evaluation import similarity as cosines
 from tclap.evaluation.ranking import DECIMALS, credit
-from tclap.evaluation.retrieval import embed_clips, embed_texts
 from tclap.evaluation.statistics import Score
 from tclap.evaluation.suites.items import Item, Suite
 from tclap.models.protocol import ContrastiveModel
@@ -36,12 +36,12 @@ def similarities(model: ContrastiveModel, items: Sequence[Item]) -> np.ndarray:
     """[n, K] cosines of each item's sound with its captions. A sound or caption that recurs is embedded once."""
     paths = list(dict.fromkeys(item.audio for item in items))
     texts = list(dict.fromkeys(text for item in items for text in (item.right, *item.wrong)))
-    audio, text = embed_clips(model, paths), embed_texts(model, texts)
+    heard = cosines.similarities(model, [str(path) for path in paths], texts).to_numpy()  # [sounds, captions]
     place, row = {path: i for i, path in enumerate(paths)}, {caption: i for i, caption in enumerate(texts)}
     result = np.full((len(items), 1 + max(len(item.wrong) for item in items)), -np.inf)
     for n, item in enumerate(items):
         captions = [row[caption] for caption in (item.right, *item.wrong)]
-        result[n, : len(captions)] = text[captions] @ audio[place[item.audio]]
+        result[n, : len(captions)] = heard[place[item.audio], captions]
     return result
 
 
