@@ -5,6 +5,7 @@ python sweeps/table4.py                                        # on this machine
 python sweeps/table4.py --preset paper --dry-run               # what the paper ran: 24 configurations
 """
 
+from tclap.axes import expand
 from tclap.config import LossCoefficients
 from tclap.console import parse, run_or_exit
 from tclap.flags import SweepSettings
@@ -35,7 +36,7 @@ def main() -> int:
         for batch_size in settings.batch_sizes
         for stages, st, ct, so, co, beta in ROWS
     ]
-    return run_sweep(settings, configurations, table="table4")
+    return run_sweep(settings, expand(configurations, settings.variations()), table="table4")
 
 
 if __name__ == "__main__":

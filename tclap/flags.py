@@ -6,6 +6,7 @@ Each flag of a sweep may also be set as TCLAP_<FLAG> in the environment (a clust
 from __future__ import annotations
 
 import os
+from copy import copy
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from upath import UPath
 
 from tclap import models
+from tclap.axes import Variation, parse_vary
 from tclap.config import (
     Configuration,
     DataSettings,
@@ -21,6 +23,7 @@ from tclap.config import (
     ModelName,
     ModelSettings,
     OptimiserSettings,
+    Settings,
     StageASettings,
     Timing,
     Trainable,
@@ -45,25 +48,40 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+def flag(kind: type[Settings], name: str, description: str | None = None) -> Any:
+    """The flag of a field of Configuration's parts: its default, its bounds and what it means stand there alone.
+
+    description: for people, if the field says it otherwise.
+    """
+    field = copy(kind.model_fields[name])
+    field.description = description or field.description
+    return field
+
+
 class TrainingFlags(BaseModel):
     """Data, model and optimisation of one configuration or of many."""
 
-    data: Path | None = Field(None, description="dataset folder in ESC-50's layout; default: a synthetic one")
-    model: ModelName = Field("mini", description="base model to post-train")
-    weights: str | None = Field(None, description="pretrained weights: a file or folder, random; default: the hub")
-    trainable: Trainable = Field("paper", description="part of a pretrained model that is trained")
-    train_folds: tuple[int, ...] = (1, 2, 3)
-    eval_folds: tuple[int, ...] = Field((4,), description="folds that select configurations")
-    test_folds: tuple[int, ...] = Field((5,), description="folds kept for the winner and the baselines")
-    takes: int = Field(40, ge=1, description="training composites drawn for each pair of classes")
-    eval_takes: int = Field(4, ge=1, description="evaluation composites drawn for each pair of classes")
-    holdout_classes: int = Field(0, ge=0, description="classes kept out of training")
-    after_fraction: float = Field(0.0, ge=0, le=1, description="fraction of the pairs said with 'after'")
-    timing: Timing = Field("drawn", description="lengths and places of sounds: drawn, or midpoint as in the paper")
-    steps_a: int = Field(150, ge=1, description="optimiser steps of stage A")
-    steps_b: int = Field(150, ge=1, description="optimiser steps of stage B")
+    data: Path | None = Field(None, description="dataset folder; default: a synthetic one")
+    model: ModelName = flag(ModelSettings, "name", "base model to post-train")
+    weights: str | None = flag(
+        ModelSettings, "weights", "pretrained weights: a file or folder, random; default: the hub"
+    )
+    trainable: Trainable = flag(ModelSettings, "trainable", "part of a pretrained model that is trained")
+    train_folds: tuple[int, ...] = flag(DataSettings, "train_folds")
+    eval_folds: tuple[int, ...] = flag(DataSettings, "eval_folds", "folds that select configurations")
+    test_folds: tuple[int, ...] = flag(DataSettings, "test_folds", "folds kept for the winner and the baselines")
+    takes: int = flag(DataSettings, "takes")
+    eval_takes: int = flag(DataSettings, "eval_takes")
+    holdout_classes: int = flag(DataSettings, "holdout_classes", "classes kept out of training")
+    after_fraction: float = flag(DataSettings, "after_fraction")
+    timing: Timing = flag(DataSettings, "timing", "lengths and places of sounds: drawn, or midpoint as in the paper")
+    prompts: tuple[str, ...] = flag(DataSettings, "prompts")
+    vary_draws: bool = flag(Configuration, "vary_draws")
+    row_o: Literal["printed", "alpha"] = flag(LossCoefficients, "row_o")
+    steps_a: int = flag(OptimiserSettings, "steps", "optimiser steps of stage A")
+    steps_b: int = flag(OptimiserSettings, "steps", "optimiser steps of stage B")
     base_steps: int = Field(100, ge=1, description="optimiser steps of mini's base")
-    lr: float = Field(1e-3, gt=0, description="peak learning rate of both stages")
+    lr: float = flag(OptimiserSettings, "lr", "peak learning rate of both stages")
     storage: Annotated[UPath, BeforeValidator(lambda text: at(str(text)))] = Field(
         at("runs"), description="folder (of sweeps: or s3:// URL) for results, features and the default MLflow store"
     )
@@ -99,7 +117,8 @@ class TrainingFlags(BaseModel):
             batch_size=batch_size,
             model=self.model_settings(),
             data=self.data_settings(),
-            coefficients=coefficients,
+            coefficients=coefficients.model_copy(update={"row_o": self.row_o}),
+            vary_draws=self.vary_draws,
             stage_a=StageASettings() if with_a else None,
             optimiser_a=OptimiserSettings(steps=self.steps_a, lr=lr) if with_a else None,
             optimiser_b=OptimiserSettings(steps=steps_b, lr=lr),
@@ -147,6 +166,9 @@ class SweepSettings(TrainingFlags, BaseSettings):
     )
     chunk: int | None = Field(None, ge=1, description="encode so many windows at once, for batches too big for memory")
     retrieval: tuple[str, ...] = Field((), description="score each trial on NAME=AUDIO_FOLDER,CAPTIONS_CSV; repeatable")
+    vary: tuple[str, ...] = Field(
+        (), description="vary any setting: lr=1e-4,3e-4 or optimiser_b.weight_decay=0,0.1; repeatable"
+    )
     allow_missing: bool = Field(False, description="retrieval without the clips that are missing or unusable")
     allow_shared_recordings: bool = Field(False, description="say nothing of recordings whose clips cross the folds")
     mlflow_page: str | None = Field(None, description="where a browser finds MLflow; default: MLFLOW_TRACKING_URI")
@@ -184,6 +206,24 @@ class SweepSettings(TrainingFlags, BaseSettings):
         if not seeds or min(seeds) < 0 or len(set(seeds)) != len(seeds):
             raise ValueError("seeds must be distinct whole numbers from 0 up")
         return seeds
+
+    @field_validator("vary")
+    @classmethod
+    def _variations_are_known(cls, parts: tuple[str, ...]) -> tuple[str, ...]:
+        # The command line splits at commas: what names no field is a further value of the one before.
+        joined: list[str] = []
+        for part in parts:
+            if "=" in part or not joined:
+                joined.append(part)
+            else:
+                joined[-1] += f",{part}"
+        for text in joined:
+            parse_vary(text)
+        return tuple(joined)
+
+    def variations(self) -> list[Variation]:
+        """What --vary asks for: every configuration once for each combination of these values."""
+        return [parse_vary(text) for text in self.vary]
 
     @field_validator("retrieval")
     @classmethod

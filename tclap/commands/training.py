@@ -63,7 +63,6 @@ class Train(TrainingFlags):
     alpha_so: float = Field(1.0, ge=0)
     alpha_co: float = Field(1.0, ge=0)
     beta: float = Field(1.0, ge=0)
-    row_o: Literal["printed", "alpha"] = Field("printed", description="overlay anchors as printed, or as released")
     any_alpha: bool = Field(False, description="allow coefficients other than 0 and 1")
     name: str = Field("train", description="folder below --storage")
 
@@ -78,7 +77,7 @@ class Train(TrainingFlags):
 
     def cli_cmd(self) -> None:
         weights = {name: getattr(self, name) for name in COEFFICIENTS}
-        coefficients = LossCoefficients(**weights, row_o=self.row_o)
+        coefficients = LossCoefficients(**weights)
         configuration = self.configuration(self.stages, coefficients, self.batch_size)
         workspace = _workspace(self)
         check(workspace.dataset, configuration)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
@@ -25,9 +25,19 @@ class Progress(tune.Callback):
     """Told by Tune of every trial, and by the mailbox of every lane's steps. Use it as a context: it draws the bars."""
 
     def __init__(
-        self, jobs: Sequence[Job], total: int, ledger: Ledger, mailbox: ray.actor.ActorHandle, shown: Sequence[str]
+        self,
+        jobs: Sequence[Job],
+        total: int,
+        ledger: Ledger,
+        mailbox: ray.actor.ActorHandle,
+        shown: Sequence[str],
+        update: Callable[[str], bool],
     ) -> None:
-        """jobs: those known beforehand; total: how many there will be; shown: metrics in the line of an ended job."""
+        """jobs: those known beforehand; total: how many there will be; shown: metrics in the line of an ended job.
+
+        update: is told how far the sweep is when a job has ended, and says whether it took that.
+        """
+        self._update, self._changed = update, True
         done = sum(ledger.is_done(job.configuration, job.seeds) for job in jobs)
         self._total, self._ended, self._failed = total, done, 0
         self._ledger, self._mailbox, self._shown = ledger, mailbox, shown
@@ -77,7 +87,7 @@ class Progress(tune.Callback):
             self._failed += 1
             self.say(f"FAILED {label(job.configuration)}: {result['reason']}", "red")
         elif result["outcome"] == DONE:
-            scores = "  ".join(f"{name.removeprefix('zste/')} {result[name]:.1f}" for name in self._shown)
+            scores = "  ".join(f"{n.removeprefix('zste/')} {result[n]:.1f}" for n in self._shown if n in result)
             self.say(f"[{self._ended}/{self._total}] {label(job.configuration)}  {scores}  {self._time_left()}")
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -103,6 +113,9 @@ class Progress(tune.Callback):
         for name, steps in lanes.values():
             self._estimate.at(name, steps)
         self._draw(lanes)
+        if self._changed:
+            status = f"{self._ended} of {self._total} jobs done, {len(self._running)} running  {self._time_left()}"
+            self._changed = not self._update(status)
 
     def _draw(self, lanes: dict[str, tuple[str, int]]) -> None:
         counts = f"{len(self._running)} running"
@@ -121,6 +134,7 @@ class Progress(tune.Callback):
 
     def _count(self, job: Job) -> None:
         self._ended += 1
+        self._changed = True
         self._running.pop(job.hash, None)
         self._estimate.ended(job)
 

@@ -9,16 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from tclap.config import Configuration
 from tclap.console import console
 from tclap.errors import InputError
 from tclap.lanes import preflight
-from tclap.lanes.driver import DONE, Start, claimed, conclude, run_jobs, write_table
-from tclap.places import staged, write_atomically
+from tclap.lanes.driver import DONE, conclude, run_jobs
+from tclap.lanes.start import Start, claimed
+from tclap.places import write_atomically
 from tclap.redact import shown
 from tclap.report.leaderboard import write_leaderboard
 from tclap.report.study_plots import write_study_plots
-from tclap.report.tables import result_frame
 from tclap.search_flags import SearchSettings
 from tclap.sweep import journal
 from tclap.sweep import study as studies
@@ -63,7 +65,11 @@ def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -
                 _say_waiting,
             )
             total = limit - done_before + len(stage_a)
-            run_jobs(start, shared.jobs, stage_a, source, total, settings.objectives)
+
+            def asked() -> Sequence[Configuration]:
+                return [settings.at(point) for point in (*points, *source.asked)]
+
+            run_jobs(start, shared.jobs, stage_a, source, total, settings.objectives, asked, settings.objectives)
             source.tell_untold()
             points += source.asked
         return _conclude(start, settings, list(dict.fromkeys(map(settings.at, points))), limit)
@@ -155,10 +161,10 @@ def _conclude(start: Start, settings: SearchSettings, configurations: Sequence[C
         console.print("the space is spent: every configuration has been tried")
     place = _study_place(settings)
     console.print(f"study: optuna-dashboard {shlex.quote(shown(str(place)))}")
-    with staged(settings.sweep_folder) as written:
-        files = write_table(start, configurations, "search", settings.objectives, written)
-        if files:
-            frame = result_frame(configurations, start.ledger.results)
-            files += write_leaderboard(frame, settings.objectives, written / "leaderboard")
-            files += write_study_plots(frame, settings.objectives, written)
-        return conclude(start, files, missing, bool(missing) or len(plan.trials()) < limit)
+
+    def write_more(frame: pd.DataFrame, folder: Path) -> list[Path]:
+        files = write_leaderboard(frame, settings.objectives, folder / "leaderboard")
+        return files + write_study_plots(frame, settings.objectives, folder)
+
+    unfinished = bool(missing) or len(plan.trials()) < limit
+    return conclude(start, lambda: configurations, settings.objectives, "search", missing, unfinished, write_more)

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import getpass
 import json
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -26,12 +24,10 @@ from mlflow.entities import (
 
 from tclap.axes import Axis
 from tclap.config import canonical_hash
-from tclap.evaluation.statistics import Score
 
 KIND_TAG, TRAINING = "mlflow.experimentKind", "custom_model_development"
 NOTE_TAG = "mlflow.note.content"
 MOST_NOTE = 8000  # characters that MLflow takes in a tag
-SCORES_FILE = "scores.json"
 CUT = "\n\n… (longer than MLflow shows; the whole table is among the artifacts)\n"
 
 
@@ -152,20 +148,6 @@ def log_winner(
         metrics=[Metric(key, value, now_ms, step) for key, value in metrics.items()],
         tags=[RunTag("best", run_name)],
     )
-
-
-def log_score_facts(client: MlflowClient, run_id: str, scores: Mapping[str, Score]) -> None:
-    """Value, interval, n and chance of every score as one artifact, `scores.json`."""
-    client.log_dict(run_id, {name: asdict(score) for name, score in scores.items()}, SCORES_FILE)
-
-
-def read_score_facts(client: MlflowClient, run_id: str) -> dict[str, Score]:
-    """What `log_score_facts` wrote; empty for a run that has none."""
-    if not any(file.path == SCORES_FILE for file in client.list_artifacts(run_id)):
-        return {}
-    with tempfile.TemporaryDirectory() as scratch:
-        text = Path(client.download_artifacts(run_id, SCORES_FILE, scratch)).read_text()
-    return {name: Score(**score) for name, score in json.loads(text).items()}
 
 
 def run_link(page: str, experiment_id: str, run_id: str) -> str:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import json
 import logging
 import os
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,7 @@ from tclap.tracking.uri import tracking_uri as tracking_uri
 EXPERIMENT = "tclap"
 KIND_SWEEP, KIND_TRIAL, KIND_STAGE_A = "sweep", "trial", "stage_a"
 PACKAGES = ("tclap", "torch", "ray", "mlflow", "optuna", "numpy", "msclap")
+SCORES_FILE = "scores.json"  # value, interval, n and chance of every score
 BATCH_METRICS = 900  # MLflow takes 1000 metrics in one log_batch
 
 
@@ -167,8 +171,9 @@ def finish(
     checkpoint: Path,
     extra: Mapping[str, float],
 ) -> None:
-    """Log the checkpoint, then every final metric and the `done` tag at once, and end the run."""
+    """Log checkpoint and scores.json, then every final metric and the `done` tag at once, and end the run."""
     client.log_artifacts(run_id, str(checkpoint), "checkpoint")
+    log_score_facts(client, run_id, scores)
     now_ms = int(time.time() * 1000)
     values = {**score_metrics(scores), **extra}
     client.log_batch(
@@ -179,6 +184,20 @@ def finish(
     client.set_terminated(run_id, "FINISHED")
 
 
+def log_score_facts(client: MlflowClient, run_id: str, scores: Mapping[str, Score]) -> None:
+    """Value, interval, n and chance of every score as one artifact, `scores.json`."""
+    client.log_dict(run_id, {name: asdict(score) for name, score in scores.items()}, SCORES_FILE)
+
+
+def read_score_facts(client: MlflowClient, run_id: str) -> dict[str, Score]:
+    """What `log_score_facts` wrote; empty for a run that has none."""
+    if not any(file.path == SCORES_FILE for file in client.list_artifacts(run_id)):
+        return {}
+    with tempfile.TemporaryDirectory() as scratch:
+        text = Path(client.download_artifacts(run_id, SCORES_FILE, scratch)).read_text()
+    return {name: Score(**score) for name, score in json.loads(text).items()}
+
+
 def fail(client: MlflowClient, run_id: str, trace: str) -> None:
     """Leave the traceback on the run and end it as FAILED."""
     client.log_text(run_id, trace, "traceback.txt")
@@ -186,14 +205,12 @@ def fail(client: MlflowClient, run_id: str, trace: str) -> None:
 
 
 def score_metrics(scores: Mapping[str, Score], prefix: str = "zste") -> dict[str, float]:
-    """zste/3A and so on, with zste_low/, zste_high/ (95% interval), zste_n/ and zste_chance/ beside it."""
+    """zste/3A and so on, with zste_low/ and zste_high/ (95% interval) beside it; n and chance are in scores.json."""
     values = {f"{prefix}/{name}": value for name, value in summary(dict(scores)).items()}
     for name, score in scores.items():
         values[f"{prefix}/{name}"] = score.value
         values[f"{prefix}_low/{name}"] = score.low
         values[f"{prefix}_high/{name}"] = score.high
-        values[f"{prefix}_n/{name}"] = score.n
-        values[f"{prefix}_chance/{name}"] = score.chance
     return values
 
 

@@ -92,10 +92,10 @@ def test_a_checkpoint_is_a_model_with_the_scores_of_its_step(client: tuple[Mlflo
 
 def test_n_and_chance_are_one_artifact(client: tuple[MlflowClient, str, str]) -> None:
     store, _, run_id = client
-    assert page.read_score_facts(store, run_id) == {}
+    assert tracking.read_score_facts(store, run_id) == {}
     scores = {"1": Score(70.0, 60.0, 80.0, 90, 10.0), "3A": Score(50.0, 40.0, 60.0, 180, 100 / 3)}
-    page.log_score_facts(store, run_id, scores)
-    assert page.read_score_facts(store, run_id) == scores
+    tracking.log_score_facts(store, run_id, scores)
+    assert tracking.read_score_facts(store, run_id) == scores
     assert store.get_run(run_id).data.metrics == {}
 
 

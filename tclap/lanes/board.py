@@ -1,0 +1,142 @@
+"""What people see of a sweep besides its log: MLflow's first page, the parent run's note, report.html, the table."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from tclap.axes import varying
+from tclap.config import Configuration
+from tclap.console import console
+from tclap.lanes.start import Start, Store
+from tclap.places import staged
+from tclap.report.grid import About
+from tclap.report.leaderboard import best_line, rank
+from tclap.report.note import sweep_note
+from tclap.report.page import Page, write_page
+from tclap.report.tables import about_scores, hash_labels, result_frame, untrained_warning, write_rows, write_tables
+from tclap.tracking import page as mlflow_page
+from tclap.tracking import runs as tracking
+
+NOTE_EVERY_S, PAGE_EVERY_S = 5.0, 60.0  # a page takes a second to draw
+SHARE = 0.05  # of the time that showing may take, while thousands of configurations make it long
+REPORT = "report.html"
+OLDER = ("zste/temporal", "zste/1")  # ranks results that were made before order had a measure of its own
+
+
+class Board:
+    """Shows what is done of the configurations that `tried` names: asked each time, since a search adds to them.
+
+    The first of `objectives` ranks them.
+    """
+
+    def __init__(
+        self,
+        start: Start,
+        store: Store,
+        tried: Callable[[], Sequence[Configuration]],
+        objectives: Sequence[str],
+    ) -> None:
+        self._start, self._store, self._tried, self._objectives = start, store, tried, tuple(objectives)
+        self._name, self._ledger = start.settings.name, start.ledger
+        self._warning = untrained_warning(start.settings.weights)
+        self._command = shlex.join(["python", *sys.argv])
+        self._next_note_at = self._next_page_at = 0.0
+
+    def link(self) -> str:
+        """Address of the sweep's leaderboard on MLflow's page, which is set up to show its columns."""
+        columns = mlflow_page.leaderboard_columns(self._objectives, varying(self._distinct()))
+        end = mlflow_page.set_up_experiment(
+            self._store.client, self._store.experiment_id, self._name, self._objectives[0], columns
+        )
+        return f"{self._store.page.rstrip('/')}/{end}"
+
+    def update(self, status: str) -> bool:
+        """Write the note, and less often the page; returns whether it did, and not just a moment ago."""
+        began = time.monotonic()
+        if began < self._next_note_at:
+            return False
+        frame = self._frame()
+        try:
+            self._write_note(frame, status)
+        except Exception as error:
+            if not tracking.is_away(error):
+                raise
+            return False  # it is shown when MLflow is back
+        if len(frame) and began > self._next_page_at:
+            with staged(self._start.settings.sweep_folder) as written:
+                self._write_page(frame, status, written)
+            self._next_page_at = began + PAGE_EVERY_S
+        ended = time.monotonic()
+        self._next_note_at = ended + max(NOTE_EVERY_S, (ended - began) / SHARE)
+        return True
+
+    def write_files(
+        self, table: str, status: str, searched: Callable[[pd.DataFrame, Path], list[Path]] | None = None
+    ) -> None:
+        """Write everything, print the table and the best configuration, and put the files on the parent run.
+
+        searched: writes the further files of a search.
+        """
+        frame = self._frame()
+        self._write_note(frame, status)
+        if not len(frame):
+            return
+        with staged(self._start.settings.sweep_folder) as written:
+            files = write_tables(frame, written / table, self._warning, self._about(), self._links())
+            files.append(write_rows(frame, table, () if searched is None else self._objectives, written))
+            files.append(self._write_page(frame, status, written))
+            files += [] if searched is None else searched(frame, written)
+            console.print(files[1].read_text(encoding="utf-8"))
+            for file in files:
+                self._store.client.log_artifact(self._store.run_id, str(file))
+        objectives = self._ranked_by(frame)
+        ranked = rank(frame, objectives[0], (), objectives)
+        console.print(f"best: {best_line(ranked, objectives[0], hash_labels(frame))}")
+
+    def _distinct(self) -> list[Configuration]:
+        return list(dict.fromkeys(self._tried()))
+
+    def _frame(self) -> pd.DataFrame:
+        """What is done, in the order in which it was asked for."""
+        return result_frame(self._distinct(), self._ledger.results)
+
+    def _ranked_by(self, frame: pd.DataFrame) -> tuple[str, ...]:
+        has_order = "order" in frame and bool(frame["order"].notna().all())
+        return self._objectives if has_order or "zste/order" not in self._objectives else OLDER
+
+    def _write_note(self, frame: pd.DataFrame, status: str) -> None:
+        run_id, objectives = self._store.run_id, self._ranked_by(frame)
+        note = sweep_note(self._name, status, frame, objectives, run_id, command=self._command)
+        mlflow_page.write_note(self._store.client, run_id, note)
+
+    def _write_page(self, frame: pd.DataFrame, status: str, folder: Path) -> Path:
+        page = Page(
+            self._name,
+            frame,
+            self._ranked_by(frame),
+            self._about(),
+            status=status,
+            command=self._command,
+            warning=self._warning,
+            links=self._links(),
+        )
+        return write_page(page, folder / REPORT)
+
+    def _about(self) -> About:
+        scores = (result.scores for result in self._ledger.results.values())
+        return about_scores(self._distinct(), scores, self._start.sound)
+
+    def _links(self) -> Mapping[tuple[str, int], str]:
+        """(config_hash, seed) -> address of its run."""
+        page, experiment_id = self._store.page, self._store.experiment_id
+        return {
+            key: mlflow_page.run_link(page, experiment_id, result.run_id)
+            for key, result in self._ledger.results.items()
+            if result.run_id
+        }
