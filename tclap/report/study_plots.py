@@ -160,7 +160,7 @@ def _is_category(values: pd.Series) -> bool:
 
 def _distribution(name: str, values: pd.Series) -> BaseDistribution:
     """Words, and coefficients of 0 and 1, as categories; other numbers as such, rates by their logarithm."""
-    if _is_category(values) or name == "batch_size":
+    if _is_category(values) or (name == "batch_size" and values.nunique() <= MOST_CHOICES):
         return CategoricalDistribution(
             sorted({_category(value) for value in values}, key=lambda v: (str(type(v)), v or 0))
         )
