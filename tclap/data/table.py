@@ -57,14 +57,18 @@ def read_table(path: Path) -> tuple[tuple[str, ...], list[Row]]:
 def require(path: Path, columns: Sequence[str], needed: Sequence[str]) -> None:
     """Raise InputError unless every one of `needed` is among `columns`; other columns may be there, too."""
     missing = [column for column in needed if column not in columns]
-    if not missing:
-        return
+    if missing:
+        check_separators(path, columns)
+        raise InputError(
+            f"{path} lacks the columns {', '.join(missing)}; it needs {', '.join(needed)}, and has {', '.join(columns)}"
+        )
+
+
+def check_separators(path: Path, columns: Sequence[str]) -> None:
+    """Raise InputError if the header is one name that holds semicolons or tabs: that is why no column is there."""
     for separator, name in SEPARATORS.items():
         if len(columns) == 1 and separator in columns[0]:
             raise InputError(f"{path} has its values between {name}; a csv file has commas")
-    raise InputError(
-        f"{path} lacks the columns {', '.join(missing)}; it needs {', '.join(needed)}, and has {', '.join(columns)}"
-    )
 
 
 def _text(path: Path) -> str:

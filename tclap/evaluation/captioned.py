@@ -12,7 +12,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tclap.data.table import Row, read_table, require
+from tclap.data.table import Row, check_separators, read_table
 from tclap.errors import InputError
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".opus", ".m4a"}
@@ -56,13 +56,11 @@ def read_captions(csv: Path) -> list[Captioned]:
         texts = [column for column in columns if column.startswith("caption_")]
         clips = _clotho(csv, rows, texts)
     else:
-        like = ("file_name", "caption_1") if "file_name" in " ".join(columns) else AUDIOCAPS
-        try:
-            require(csv, columns, like)
-        except InputError as error:
-            raise InputError(
-                f"{error}; a caption file has {', '.join(AUDIOCAPS)} (AudioCaps) or file_name, caption_1, ... (Clotho)"
-            ) from error
+        check_separators(csv, columns)
+        raise InputError(
+            f"{csv} has the columns {', '.join(columns)}; a caption file has {', '.join(AUDIOCAPS)} (AudioCaps) "
+            "or file_name, caption_1, ... (Clotho)"
+        )
     if not clips:
         raise InputError(f"{csv} has no captions")
     for clip in clips:

@@ -127,13 +127,13 @@ def test_both_layouts_end_to_end(layout: str, clips: int, tmp_path: Path) -> Non
 def test_unusable_files_are_all_named(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"no sound")
     soundfile.write(tmp_path / "b.wav", np.zeros(100), 16_000)
-    soundfile.write(tmp_path / "c.wav", np.ones(100) / 2, 16_000)
+    soundfile.write(tmp_path / "c.wav", np.resize([0.5, -0.5, 0.5, 0.5], 100), 16_000)
     found = find_clips(tmp_path, [Captioned((name,), ("a sound",)) for name in "abc"])
     with pytest.raises(InputError, match=r"2 unusable file.*a\.wav: unreadable.*b\.wav: silent"):
         retrieve(Mini(["sound"]), found)
     with pytest.raises(InputError, match="1 usable clip"):
         retrieve(Mini(["sound"]), found, allow_missing=True)
-    soundfile.write(tmp_path / "d.wav", np.ones(3000) / 2, 16_000)
+    soundfile.write(tmp_path / "d.wav", np.resize([0.5, -0.5, 0.5, 0.5], 3000), 16_000)
     four = find_clips(tmp_path, [Captioned((name,), (f"{name} sound",)) for name in "dabc"])
     result = retrieve(Mini(["sound"]), four, allow_missing=True)
     assert (result.clips, result.captions, result.missing) == (2, 2, ("a", "b"))
