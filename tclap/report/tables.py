@@ -124,7 +124,7 @@ def metric_of(column: str) -> str:
 
 def _metrics(result: Result) -> dict[str, float]:
     zste = {**summary(result.scores), **{name: score.value for name, score in result.scores.items()}}
-    metrics = {f"zste/{name}": value for name, value in zste.items()}
+    metrics = {name if name.startswith("order/") else f"zste/{name}": value for name, value in zste.items()}
     for benchmark, scores in result.retrieval.items():
         metrics |= {f"retrieval/{benchmark}/{name}": score.value for name, score in scores.items()}
     return metrics

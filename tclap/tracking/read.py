@@ -23,7 +23,7 @@ from tclap.report.tables import ROWS, long_frame
 from tclap.tracking import runs as tracking
 from tclap.tracking.uri import check_not_deleted, database_file
 
-SCORES = ("zste/", "retrieval/")
+SCORES = ("zste/", "order/", "retrieval/")
 
 
 @dataclass(frozen=True)

@@ -205,10 +205,11 @@ def fail(client: MlflowClient, run_id: str, trace: str) -> None:
 
 
 def score_metrics(scores: Mapping[str, Score], prefix: str = "zste") -> dict[str, float]:
-    """zste/3A and so on, with zste_low/ and zste_high/ (95% interval) beside it; n and chance are in scores.json."""
+    """zste/3A, order/moved and so on, with zste_low/ and zste_high/ (95% interval) beside it; n and chance are in scores.json."""
     values = {f"{prefix}/{name}": value for name, value in summary(dict(scores)).items()}
     for name, score in scores.items():
-        values[f"{prefix}/{name}"] = score.value
+        own = prefix == "zste" and name.startswith("order/")  # order/moved and so on have a place of their own
+        values[name if own else f"{prefix}/{name}"] = score.value
         values[f"{prefix}_low/{name}"] = score.low
         values[f"{prefix}_high/{name}"] = score.high
     return values
