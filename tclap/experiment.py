@@ -23,8 +23,9 @@ from tclap import distributed
 from tclap.config import Configuration, DataSettings, canonical_hash
 from tclap.data.audio import decode_problems, raise_problems
 from tclap.data.compose import Composites
-from tclap.data.dataset import Dataset, check_folds, digest, read_index
+from tclap.data.dataset import Dataset, check_folds, digest
 from tclap.data.draws import batch_schedule, check_batch_size
+from tclap.data.layouts import read_index
 from tclap.evaluation.embed import embed_suite
 from tclap.evaluation.items import Suite
 from tclap.evaluation.statistics import Score

@@ -24,7 +24,8 @@ from ray.exceptions import RayError
 from tclap.config import Configuration, DataSettings
 from tclap.console import console
 from tclap.data.audio import decode_problems, raise_problems
-from tclap.data.dataset import read_index, shared_recordings_note
+from tclap.data.dataset import shared_recordings_note
+from tclap.data.layouts import read_index
 from tclap.errors import InputError
 from tclap.evaluation.captioned import find_clips, read_captions
 from tclap.experiment import check

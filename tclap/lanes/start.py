@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from tclap.cache import node_cache, publish, published_dataset
 from tclap.config import Configuration
 from tclap.console import console
+from tclap.data.layouts import read_dataset
 from tclap.data.synth import default_dataset
 from tclap.errors import InputError
 from tclap.experiment import check_clips, open_workspace
@@ -69,6 +70,7 @@ def claimed(settings: SweepSettings, configurations: Sequence[Configuration]) ->
     check_writable(settings.sweep_folder)
     cache = _cache(settings)
     data = settings.data or default_dataset(settings.storage if isinstance(settings.storage, Path) else cache)
+    console.print(read_dataset(data)[1])
     preflight.check_dataset(data, configurations)
     note = preflight.shared_recordings(data, configurations[0].data)
     if note and not settings.allow_shared_recordings:

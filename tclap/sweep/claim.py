@@ -18,7 +18,10 @@ def claim_name(sweep: Place, identity: Mapping[str, Any]) -> None:
         return
     changes = differences(json.loads(path.read_text(encoding="utf-8")), identity)
     if changes:
-        raise InputError(f"the name {sweep.name} stands for another sweep in {sweep.parent}: {changes}")
+        raise InputError(
+            f"the name {sweep.name} stands for another sweep in {sweep.parent}: {changes}; choose another --name, or the "
+            "settings of before"
+        )
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

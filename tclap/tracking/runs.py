@@ -205,7 +205,7 @@ def fail(client: MlflowClient, run_id: str, trace: str) -> None:
 
 
 def score_metrics(scores: Mapping[str, Score], prefix: str = "zste") -> dict[str, float]:
-    """zste/3A, order/moved and so on, with zste_low/ and zste_high/ (95% interval) beside it; n and chance are in scores.json."""
+    """zste/3A, order/moved and so on, with zste_low/ and zste_high/ (95% interval); n and chance are in scores.json."""
     values = {f"{prefix}/{name}": value for name, value in summary(dict(scores)).items()}
     for name, score in scores.items():
         own = prefix == "zste" and name.startswith("order/")  # order/moved and so on have a place of their own
