@@ -100,10 +100,8 @@ class DataSettings(Settings):
     holdout_classes: int = Field(0, ge=0, description="classes kept out of training, drawn by draw_seed")
     after_fraction: float = Field(0.0, ge=0, le=1, description="fraction of the pairs said with 'after'")
     draw_seed: int = 0
-    timing: Timing = Field("drawn", description="lengths and places of sounds: drawn, or half a window each as printed")
-    train_draw_seed: int | None = Field(
-        None, ge=0, description="seed of the training composites alone; None: draw_seed"
-    )
+    timing: Timing = Field("drawn", description="lengths and places of sounds: drawn, or half a window each")
+    train_draw_seed: int | None = Field(None, ge=0, description="seed of the training composites; None: draw_seed")
     prompts: tuple[str, ...] = Field(("The sound of {}",), description="class captions of evaluation, averaged")
 
     meant_before: ClassVar[dict[str, Any]] = {
@@ -119,9 +117,7 @@ class DataSettings(Settings):
             raise ValueError("prompts need at least one, each given once")
         for prompt in prompts:
             if prompt.count("{}") != 1 or "{" in prompt.replace("{}", "") or "}" in prompt.replace("{}", ""):
-                raise ValueError(
-                    f"prompt {prompt!r} needs one {{}} where the class stands, such as 'The sound of {{}}'"
-                )
+                raise ValueError(f"prompt {prompt!r} needs one {{}} for the class, such as 'The sound of {{}}'")
         return prompts
 
     @model_validator(mode="after")

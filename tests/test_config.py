@@ -10,6 +10,8 @@ from tclap.config import (
     StageASettings,
     canonical_hash,
     config_hash,
+    from_record,
+    with_seed,
 )
 
 
@@ -48,7 +50,8 @@ def test_settings_are_immutable() -> None:
 
 def test_hash_is_stable() -> None:
     """Finished sweeps are found by this name: where it must change, say so in the notes of the release."""
-    assert config_hash(ab()) == "1215b6809260"
+    assert config_hash(ab(data=DataSettings(timing="midpoint"))) == "1215b6809260"
+    assert config_hash(ab()) == "6b91228a0b41"
     assert canonical_hash({"b": 1, "a": [0.5, None]}) == "a0e9efb45133"
     assert canonical_hash({"a": [0.5, None], "b": 1}) == canonical_hash({"b": 1, "a": [0.5, None]})
 
@@ -71,6 +74,13 @@ def test_hash_ignores_test_folds_alone() -> None:
         {"optimiser_a": OptimiserSettings(steps=151)},
         {"optimiser_b": OptimiserSettings(lr=1e-4)},
         {"model": ModelSettings(base_seed=1)},
+        {"data": DataSettings(timing="midpoint")},
+        {"data": DataSettings(train_draw_seed=0)},
+        {"data": DataSettings(prompts=("this is a sound of {}",))},
+        {"coefficients": LossCoefficients(row_o="alpha")},
+        {"optimiser_b": OptimiserSettings(schedule="constant")},
+        {"model": ModelSettings(base=OptimiserSettings(steps=100, schedule="exponential", epoch_steps=9))},
+        {"vary_draws": True},
     ],
     ids=str,
 )
@@ -82,6 +92,43 @@ def test_hash_does_not_tell_1_from_1_0() -> None:
     as_int = LossCoefficients(alpha_st=1, alpha_ct=0, alpha_so=1, alpha_co=1, beta=1)
     as_float = LossCoefficients(alpha_st=1.0, alpha_ct=0.0, alpha_so=1.0, alpha_co=1.0, beta=1.0)
     assert config_hash(ab(coefficients=as_int)) == config_hash(ab(coefficients=as_float))
+
+
+def test_a_record_of_an_older_version_keeps_its_name_and_its_meaning() -> None:
+    """What the version before timings wrote: every field that came later is missing."""
+    old = ab(data=DataSettings(timing="midpoint"))
+    record = old.model_dump(mode="json")
+    del record["vary_draws"], record["coefficients"]["row_o"]
+    for name in ("timing", "train_draw_seed", "prompts"):
+        del record["data"][name]
+    for optimiser in (record["optimiser_a"], record["optimiser_b"], record["model"]["base"]):
+        del optimiser["schedule"], optimiser["epoch_steps"]
+    assert from_record(record) == old
+    assert config_hash(from_record(record)) == "1215b6809260"
+    assert from_record(ab().model_dump(mode="json")) == ab()
+
+
+def test_a_seed_changes_the_draws_only_if_it_is_asked_to() -> None:
+    assert with_seed(ab(), 3) == ab()
+    varied = ab(vary_draws=True, data=DataSettings(draw_seed=5), model=ModelSettings(base_seed=2))
+    first, second = with_seed(varied, 0), with_seed(varied, 1)
+    assert (first.data.train_draw_seed, second.data.train_draw_seed) == (5, 6)
+    assert (first.model.base_seed, second.model.base_seed) == (2, 3)
+    # The evaluation and the classes held out are drawn by draw_seed.
+    assert first.data.draw_seed == second.data.draw_seed == 5
+    assert second.model_copy(update={"data": varied.data, "model": varied.model}) == varied
+
+
+@pytest.mark.parametrize("prompts", [(), ("no place",), ("{} and {}",), ("{0}",), ("a {}", "a {}")], ids=str)
+def test_prompts_have_one_place_for_the_class(prompts: tuple[str, ...]) -> None:
+    with pytest.raises(ValidationError, match="prompt"):
+        DataSettings(prompts=prompts)
+
+
+def test_epochs_go_with_the_exponential_schedule() -> None:
+    for bad in ({"schedule": "exponential"}, {"epoch_steps": 3}, {"schedule": "constant", "epoch_steps": 3}):
+        with pytest.raises(ValidationError, match="epoch_steps"):
+            OptimiserSettings(**bad)
 
 
 def test_a_configuration_survives_json() -> None:
@@ -107,7 +154,7 @@ def test_folds_are_disjoint_sets(folds: dict, words: str) -> None:
 
 
 @pytest.mark.parametrize("bad", [-1, float("nan"), float("inf")])
-@pytest.mark.parametrize("field", LossCoefficients.model_fields)
+@pytest.mark.parametrize("field", [name for name in LossCoefficients.model_fields if name != "row_o"])
 def test_coefficients_are_finite_and_not_negative(field: str, bad: float) -> None:
     with pytest.raises(ValidationError, match=field):
         LossCoefficients(**{field: bad})

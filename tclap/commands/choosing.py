@@ -55,7 +55,7 @@ class Best(SweepFlags):
 
     metric: str | None = Field(
         None,
-        description="what is maximised, by its MLflow name; default: zste/order, or zste/temporal of an older sweep",
+        description="what is maximised, by its MLflow name; default: zste/order (zste/temporal of old sweeps)",
     )
     guard: tuple[str, ...] = Field((), description='what must hold besides, such as "zste/1>=70"; repeatable')
     data: Path | None = Field(None, description="the sweep's dataset, where it has moved")
@@ -121,8 +121,8 @@ def _rank(sweep: SweepRecord, metric: str, guards: Sequence[Guard]) -> tuple[str
         title = f"the winner less each other: {metric} over the same seeds, after selection by the same scores"
         _print_table(title, paired_cells(paired))
         console.print(
-            "The winner was chosen by these scores, so its differences are too large by chance; p is adjusted by Holm's "
-            f"procedure for all {(len(paired) + 1) * len(paired) // 2} pairs that might have been compared, "
+            "The winner was chosen by these scores, so its differences are too large by chance; p is adjusted (Holm) "
+            f"for all {(len(paired) + 1) * len(paired) // 2} pairs that might have been compared, "
             "the intervals are not.",
             markup=False,
         )
@@ -177,7 +177,7 @@ def _print_table(title: str, cells: pd.DataFrame) -> None:
 
 
 def _print_test_scores(found: TestScores, configuration: Configuration) -> None:
-    """The winner's mean over its seeds with the interval of a seed over recordings, the base's, and their difference."""
+    """The winner's mean over its seeds with a seed's interval over recordings, the base's, and their difference."""
     seeds = pd.DataFrame([scores.value for scores in found.winner])
     names = [n for n in [*COLUMNS, *EXTRA_COLUMNS, *ORDER_COLUMNS, "mean", "temporal"] if n in seeds]
     folds = list(configuration.data.test_folds)

@@ -61,8 +61,8 @@ class Score(TrainedModel):
         console.print(table)
         if longer := cosines.attrs[LONGER]:
             console.print(
-                f"note: longer than a window of {model.window_s:g} s: {', '.join(longer)}: heard in windows that overlap "
-                "by half, each text compared with the best; a sequence longer than half a window may lie whole in none",
+                f"note: longer than a window of {model.window_s:g} s: {', '.join(longer)}: heard in windows that "
+                "overlap by half, each text compared with the best; what lasts longer than half a window may be cut",
                 style="yellow",
                 markup=False,
             )

@@ -143,7 +143,7 @@ def _loudest(clip: np.ndarray, energy: np.ndarray, length: int) -> tuple[int, fl
 def event(clip: np.ndarray, length: int) -> np.ndarray:
     """The loudest `length` samples of a mono clip [t], at EVENT_RMS unless the peak would pass 1. [length]"""
     start, gain = loudest(clip, length)
-    part = (clip[start : start + length].astype(np.float64) * gain).astype(np.float32)
+    part = clip[start : start + length] * np.float32(gain)
     return np.pad(part, (0, length - len(part)))
 
 
@@ -159,7 +159,7 @@ class EventBank:
     keys: np.ndarray  # [events, 2] clip and length in thousandths, in ascending order
     starts: np.ndarray  # [events] first sample of each event in `samples`
     stops: np.ndarray  # [events]
-    gains: np.ndarray  # [events] float64
+    gains: np.ndarray  # [events] float32
     window: np.ndarray  # [1] T
 
     @property
@@ -177,8 +177,8 @@ class EventBank:
 
     def cut(self, row: int) -> np.ndarray:
         """One event without its padding, at its gain. [<= its length]"""
-        part = self.samples[self.starts[row] : self.stops[row]]
-        return (part.astype(np.float64) * self.gains[row]).astype(np.float32)
+        part: np.ndarray = self.samples[self.starts[row] : self.stops[row]] * self.gains[row]
+        return part
 
 
 def load_events(dataset: Dataset, composites: Composites, window_s: float, sample_rate_hz: int) -> EventBank:
@@ -227,7 +227,7 @@ def pack_events(keys: np.ndarray, cuts: list[Cut], window: int) -> EventBank:
         keys,
         np.concatenate([cut[1] + offset for cut, offset in zip(cuts, offsets, strict=True)]),
         np.concatenate([cut[2] + offset for cut, offset in zip(cuts, offsets, strict=True)]),
-        np.concatenate([cut[3] for cut in cuts]),
+        np.concatenate([cut[3] for cut in cuts]).astype(np.float32),
         np.array([window]),
     )
 

@@ -84,9 +84,9 @@ def draw_pairs(
 def draw_timings(shape: tuple[int, ...], seed: int, timing: Timing, purpose: Purpose) -> tuple[np.ndarray, np.ndarray]:
     """Timings [*shape, 4] of joins, and of singles and overlays (see `compose`).
 
-    "drawn": two lengths, uniform where both fit, with what is left of the window before, between and after them. Singles
-    and overlays sound in the same two spans, so that silence tells nothing about the kind: design 3 asks for one span
-    "of such a length", but then the share of silence alone would tell them from joins. "midpoint": the paper's halves.
+    "drawn": two lengths, uniform among those that fit, and silence before, between and after them. Singles and overlays
+    sound in the same two spans, so that silence tells nothing about the kind: design 3 asks for one span "of such a
+    length", but then the share of silence alone would tell them from joins. "midpoint": the paper's halves.
     """
     if timing == "midpoint":
         return np.broadcast_to(MIDPOINT, (*shape, 4)), np.broadcast_to(WHOLE, (*shape, 4))

@@ -26,7 +26,8 @@ def write_preview(
 ) -> pd.DataFrame:
     """Write single, forward, reversed and overlay windows of `count` class pairs; returns and writes captions.csv.
 
-    Its columns: file, caption, and from when to when each sound is heard. Raises InputError where `out` holds files already, the dataset has one class, or a clip cannot be used.
+    Its columns: file, caption, and when the window sounds. Raises InputError if `out` holds files already, the dataset
+    has one class, or a clip cannot be used.
     """
     if out.exists() and any(out.iterdir()):
         raise InputError(f"{out} is not empty; choose another folder or delete it")

@@ -103,13 +103,13 @@ def order_items(
 
 
 def item_cases(rows: np.ndarray) -> np.ndarray:
-    """Which of CASES the windows of `rows` [n, 8] sound in: f with its change at 0.7 has an r with its change at 0.3."""
+    """Which of CASES each of `rows` [n, 8] is of: f with its change at 0.7 has an r with its change at 0.3."""
     grid = {(*timing, name == "noise"): n for n, (name, timing) in enumerate(CASES.items())}
-    return np.array([grid[(*map(int, r[3:7]), bool(r[7] != compose.NO_NOISE))] for r in rows])
+    return np.array([grid[(r[3], r[4], r[5], r[6], r[7] != compose.NO_NOISE)] for r in rows.tolist()])
 
 
 def _noise_clips(dataset: Dataset, folds: Sequence[int], clips: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """For each pair of `clips` [m, 2] a clip of a third class, or of another recording if there are two classes only."""
+    """For each pair of `clips` [m, 2] a clip of a third class; of another recording, if there are but two classes."""
     pool = dataset.clips_in(folds)
     drawn = np.full(len(clips), compose.NO_NOISE)
     for n, pair in enumerate(clips):

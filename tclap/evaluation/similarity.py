@@ -71,7 +71,7 @@ def window_samples(model: ContrastiveModel) -> int:
 
 
 def cut_windows(wave: np.ndarray, length: int) -> np.ndarray:
-    """Windows [W, length] of a mono wave, each at WINDOW_RMS: one, padded at its end, if the wave is no longer than that.
+    """Windows [W, length] of a mono wave, each at WINDOW_RMS: one, padded at its end, if the wave is no longer.
 
     Else they overlap by half, and the last ends where the wave ends. Silent windows are left out; the loudest is kept.
     """

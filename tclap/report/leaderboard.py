@@ -25,7 +25,7 @@ SIGNS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.l
 GUARD = re.compile(r"\s*([^<>=\s]+)\s*(>=|<=|>|<)\s*([+-]?\d+(?:\.\d+)?)\s*")
 INTERVAL = " ±"  # follows a metric's name: half of the mean's 95% t-interval
 NOTE = (
-    "Percent on the evaluation folds: mean over seeds ± half of its 95% t-interval if there are several seeds. {spread} "
+    "Percent on the evaluation folds: mean over seeds ± half of its 95% t-interval if there are several. {spread} "
     "front: no other configuration is at least as good in {objectives} and better in one of them."
 )
 
@@ -117,9 +117,9 @@ def paired_comparisons(frame: pd.DataFrame, metric: str, best: str) -> pd.DataFr
 
     Columns: the settings, `seeds`, `difference` (best less other, mean over seeds), `low` and `high` (its 95%
     interval), `p` (two-sided paired t-test, by Holm's procedure adjusted for how many pairs of configurations there
-    are) and `config_hash`. `best` was chosen by these same numbers, so each configuration might have stood in its place:
-    with k configurations there are k(k-1)/2 comparisons to adjust for, not k-1. One shared seed has no interval, and
-    differences that do not vary have no test: NaN.
+    are) and `config_hash`. `best` was chosen by these same numbers, so each configuration might have stood in its
+    place: with k configurations there are k(k-1)/2 comparisons to adjust for, not k-1. One shared seed has no interval,
+    and differences that do not vary have no test: NaN.
     """
     column = column_of(frame, metric)
     settings = setting_columns(frame)
@@ -170,9 +170,7 @@ def spread(vary_draws: bool) -> str:
     """What a ± over seeds is made of, for the note of a table."""
     if vary_draws:
         return "The seeds draw base, composites and batches anew."
-    return (
-        "The seeds draw nothing but the order of batches anew, which understates how much results vary (--vary-draws)."
-    )
+    return "The seeds draw only the order of batches anew, which understates how much results vary (--vary-draws)."
 
 
 def write_leaderboard(

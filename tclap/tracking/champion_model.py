@@ -4,8 +4,8 @@
     champion.predict({"audio": ["a.wav", "b.wav"], "text": ["dog before cat"]})
 
 gives a DataFrame of cosines: a row for each audio path, a column for each text. The two lists may differ in length.
-Files may be of any length: one longer than the model's window is heard in windows that overlap by half, and each text is
-compared with the best of them; `.attrs["longer than a window"]` lists those files. A shorter one is padded with silence.
+Files may be of any length: one longer than the model's window is heard in windows that overlap by half, and each text
+is compared with the best of them; `.attrs["longer than a window"]` lists them. A shorter file is padded with silence.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from tclap.config import DataSettings, ModelSettings, OptimiserSettings
+from tclap.data import compose
 from tclap.data.dataset import Dataset
 from tclap.errors import InputError
 from tclap.models.protocol import trainable_parameters
@@ -94,7 +95,23 @@ def test_hears_training_clips_of_seen_classes_alone(
     seen = base.seen_classes(dataset, data)
     assert len(seen) == 6 - holdout
     assert set(dataset.class_ids[heard]) == set(seen)
-    assert len(heard) == 2 * 2 * len(seen)
+    assert len(heard) == 2 * 2 * len(seen) * base.BASE_TAKES
+
+
+def test_with_midpoint_timing_it_hears_each_clip_whole_and_is_another_base(
+    dataset: Dataset, dataset_digest: str, tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = []
+    real = base.audio_features
+
+    def spy(model, dataset, digest, composites, cache):  # type: ignore[no-untyped-def]
+        heard.append(composites.rows())
+        return real(model, dataset, digest, composites, cache)
+
+    monkeypatch.setattr(base, "audio_features", spy)
+    midpoint = base.base_checkpoint(dataset, dataset_digest, DataSettings(timing="midpoint"), SETTINGS, tmp_path)
+    np.testing.assert_array_equal(heard[0], compose.single(dataset.clips_in((1, 2, 3))))
+    assert midpoint.name != place.name
 
 
 def test_needs_two_clips(dataset: Dataset, dataset_digest: str, tmp_path: Path) -> None:

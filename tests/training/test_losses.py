@@ -13,6 +13,7 @@ from torch import Tensor
 from tclap.config import LossCoefficients, StageASettings
 from tclap.training.losses import contrastive_loss, info_nce_weights, stage_a_weights, stage_b_weights, tnce
 
+ALPHAS_AND_BETA = ("alpha_st", "alpha_ct", "alpha_so", "alpha_co", "beta")
 SWITCHES = list(itertools.product((0.0, 1.0), repeat=5))
 FACTOR = 5.0
 
@@ -23,7 +24,7 @@ def unit(seed: int, *shape: int) -> Tensor:
 
 
 def coefficients(switches: tuple[float, ...]) -> LossCoefficients:
-    return LossCoefficients(**dict(zip(LossCoefficients.model_fields, switches, strict=True)))
+    return LossCoefficients(**dict(zip(ALPHAS_AND_BETA, switches, strict=True)))
 
 
 def loss_b(audio: Tensor, text: Tensor, c: LossCoefficients) -> Tensor:
@@ -64,7 +65,14 @@ def slow_b_side(anchor: list, candidate: list, c: LossCoefficients) -> float:
         total -= math.log(exp_z(x, candidate[r][i]) / below)
         x = anchor[o][i]  # eqs. 10, 13
         forward = exp_z(x, candidate[f][i]) + sum(exp_z(x, candidate[f][k]) for k in others)
-        below = sum(exp_z(x, candidate[o][k]) for k in range(n)) + forward + reversal(r, x)
+        ordered = forward + reversal(r, x)
+        if c.row_o == "alpha":  # as released: an alpha on every negative of another kind
+            ordered = sum(
+                c.alpha_so * exp_z(x, candidate[kind][i])
+                + c.alpha_co * sum(exp_z(x, candidate[kind][k]) for k in others)
+                for kind in (f, r)
+            )
+        below = sum(exp_z(x, candidate[o][k]) for k in range(n)) + ordered
         total -= math.log(exp_z(x, candidate[o][i]) / below)
     return total / n
 
@@ -98,6 +106,23 @@ def test_stage_b_equals_the_equations(switches: tuple[float, ...], n: int) -> No
     audio, text = unit(n, 3, n, 6), unit(n + 100, 3, n, 6)
     expected = slow_b_side(audio.tolist(), text.tolist(), c) + c.beta * slow_b_side(text.tolist(), audio.tolist(), c)
     assert float(loss_b(audio, text, c)) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("switches", SWITCHES)
+def test_released_row_o_equals_its_slow_loop(switches: tuple[float, ...]) -> None:
+    c = coefficients(switches).model_copy(update={"row_o": "alpha"})
+    audio, text = unit(7, 3, 5, 6), unit(107, 3, 5, 6)
+    expected = slow_b_side(audio.tolist(), text.tolist(), c) + c.beta * slow_b_side(text.tolist(), audio.tolist(), c)
+    assert float(loss_b(audio, text, c)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_released_row_o_is_symmetric_and_differs_where_alphas_are_0() -> None:
+    c = LossCoefficients(alpha_st=0.2, alpha_ct=0.3, alpha_so=0.4, alpha_co=0.5, row_o="alpha")
+    weights = stage_b_weights(4, c)
+    assert torch.equal(weights, weights.T)
+    ones = LossCoefficients()
+    released = ones.model_copy(update={"row_o": "alpha"})
+    assert torch.equal(stage_b_weights(4, ones), stage_b_weights(4, released))
 
 
 def test_the_32_switches_are_32_losses() -> None:

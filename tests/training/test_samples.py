@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from tclap.config import LossCoefficients, StageASettings
+from tclap.config import DataSettings, LossCoefficients, StageASettings
 from tclap.data.compose import JOIN, OVERLAY, SINGLE
 from tclap.data.draws import PairDraws, batch_schedule, draw_pairs
 from tclap.training.losses import stage_b_weights
-from tclap.training.samples import Samples, base_stage, make_samples, stage_a, stage_b
+from tclap.training.samples import Samples, base_stage, make_samples, stage_a, stage_b, training_draws
 from tests.helpers import index_only
 
 DATA = index_only(classes=5, clips_per_fold=3)
@@ -27,7 +27,7 @@ def samples(draws: PairDraws) -> Samples:
 
 def heard(samples: Samples, row: int) -> tuple[int, str, str]:
     """Kind of a window and the names of what it holds, as it is rendered."""
-    kind, first, second = samples.composites.rows()[row]
+    kind, first, second = samples.composites.rows()[row, :3]
     names = [DATA.class_names[DATA.class_ids[clip]] for clip in (first, second)]
     return int(kind), names[0], names[1]
 
@@ -62,8 +62,33 @@ def test_stage_b_says_what_is_heard(samples: Samples, draws: PairDraws) -> None:
 def test_reversed_uses_the_same_clips_swapped_and_overlay_the_same(samples: Samples) -> None:
     rows = samples.composites.rows()
     forward, backward, overlay = (rows[samples.audio_rows[k]] for k in ("forward", "reversed", "overlay"))
-    np.testing.assert_array_equal(forward[..., 1:], backward[..., :0:-1])
-    np.testing.assert_array_equal(np.sort(forward[..., 1:]), overlay[..., 1:])
+    np.testing.assert_array_equal(forward[..., 1:3], backward[..., 2:0:-1])
+    np.testing.assert_array_equal(np.sort(forward[..., 1:3]), overlay[..., 1:3])
+
+
+def test_all_kinds_of_a_draw_sound_in_the_same_spans(samples: Samples, draws: PairDraws) -> None:
+    rows = samples.composites.rows()
+    for kind in ("single", "forward", "reversed", "overlay"):
+        np.testing.assert_array_equal(rows[samples.audio_rows[kind]][..., 3:7], draws.timing, err_msg=kind)
+
+
+def test_midpoint_samples_are_halves_and_whole_windows() -> None:
+    made = make_samples(draw_pairs(DATA, (1, 2), range(5), takes=6, seed=0, timing="midpoint"), DATA.class_names)
+    rows = made.composites.rows()
+    for kind in ("forward", "reversed"):
+        assert (rows[made.audio_rows[kind]][..., 3:7] == [0, 500, 500, 500]).all()
+    for kind in ("single", "overlay"):
+        assert (rows[made.audio_rows[kind]][..., 3:7] == [0, 1000, 1000, 0]).all()
+
+
+def test_training_draws_may_have_a_seed_of_their_own() -> None:
+    plain, same, other = (
+        training_draws(DATA, DataSettings(takes=6, train_draw_seed=seed), np.arange(5)) for seed in (None, 0, 1)
+    )
+    np.testing.assert_array_equal(plain.clips, same.clips)
+    np.testing.assert_array_equal(plain.timing, same.timing)
+    assert not np.array_equal(plain.clips, other.clips)
+    assert not np.array_equal(plain.timing, other.timing)
 
 
 def test_stage_a_says_what_is_heard(samples: Samples) -> None:

@@ -192,6 +192,15 @@ def test_learning_rate_warms_up_and_decays() -> None:
     assert learning_rate(0, OptimiserSettings(steps=1, warmup_fraction=1)) == pytest.approx(1e-3)
 
 
+def test_other_schedules() -> None:
+    constant = OptimiserSettings(steps=100, lr=2.0, warmup_fraction=0.1, schedule="constant")
+    assert learning_rate(0, constant) == pytest.approx(0.2)
+    assert {learning_rate(step, constant) for step in range(9, 100)} == {2.0}
+    released = OptimiserSettings(steps=100, lr=1e-3, warmup_fraction=0, schedule="exponential", epoch_steps=10)
+    rates = [learning_rate(step, released) for step in range(100)]
+    assert rates == pytest.approx([1e-3 * 0.95 ** (step // 10) for step in range(100)])
+
+
 def test_only_matrices_decay() -> None:
     model = fresh()
     decayed, free = make_optimiser(model, OptimiserSettings(weight_decay=0.3)).param_groups
