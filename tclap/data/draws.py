@@ -96,9 +96,10 @@ def draw_timings(shape: tuple[int, ...], seed: int, timing: Timing, purpose: Pur
     while (over := lengths.sum(axis=1) > GRID).any():
         lengths[over] = rng.integers(SHORTEST, LONGEST + 1, (int(over.sum()), 2))
     rest = GRID - lengths.sum(axis=1)
-    cuts = np.sort(rng.integers(0, rest[:, None] + 1, (n, 2)), axis=1)
-    before, between = cuts[:, 0], cuts[:, 1] - cuts[:, 0]
-    between[rng.random(n) < TOUCHING] = 0
+    cuts = rng.integers(0, rest[:, None] + 1, (n, 2))
+    touching = rng.random(n) < TOUCHING
+    cuts[touching, 1] = cuts[touching, 0]  # all silence lies before and after both sounds
+    before, between = cuts.min(axis=1), np.ptp(cuts, axis=1)
     spans = np.stack([before, lengths[:, 0], before + lengths[:, 0] + between, lengths[:, 1]], axis=1)
     spans = spans.reshape(*shape, 4)
     return spans, spans

@@ -342,10 +342,7 @@ def windows_of(data: Dataset, folds: tuple[int, ...], takes: int, timing: Timing
     heard = np.concatenate(
         [clues(compose.render(events, composites, start, min(start + 128, len(composites)))) for start in starts]
     )
-    return {
-        kind: (composites.rows()[index.ravel(), 1:3], heard[index.ravel()])
-        for kind, index in samples.audio_rows.items()
-    }
+    return {kind: heard[index] for kind, index in samples.audio_rows.items()}
 
 
 @pytest.fixture(scope="module", params=["drawn", "midpoint"])
@@ -399,13 +396,13 @@ def check_leaks(windows: Windows, timing: str, record: Callable[[str, object], N
     error = 0.5 / np.sqrt(n)  # binomial, at chance
     assert abs(found["forward", "reversed"] - 0.5) < 4 * error
     for one, other in PAIRS:
-        assert found[one, other] < LEAK_BOUND, (one, other)
+        assert found[one, other] < LEAK_BOUND[timing], (one, other)
         if timing == "drawn":
             assert abs(found[one, other, "silence"] - 0.5) < SILENCE_BOUND, (one, other)
 
 
-LEAK_BOUND = 0.9
-SILENCE_BOUND = 0.1
+LEAK_BOUND = {"drawn": 0.8, "midpoint": 0.92}  # measured: up to 0.74 and 0.88, on synthetic clips
+SILENCE_BOUND = 0.05
 
 
 def test_length_loudness_and_silence_do_not_tell_the_kinds(

@@ -3,7 +3,14 @@ import itertools
 import numpy as np
 import pytest
 
-from tclap.data.draws import batch_schedule, check_batch_size, draw_pairs, held_out_classes, pair_bound
+from tclap.data.draws import (
+    batch_schedule,
+    check_batch_size,
+    draw_pairs,
+    draw_timings,
+    held_out_classes,
+    pair_bound,
+)
 from tclap.errors import InputError
 from tests.helpers import index_only
 
@@ -48,6 +55,67 @@ def test_draws_are_seeded() -> None:
     for field in ("classes", "clips", "single_side", "says_after"):
         np.testing.assert_array_equal(getattr(one, field), getattr(same, field))
         assert not np.array_equal(getattr(one, field), getattr(other, field))
+
+
+def test_timings_are_within_their_bounds_and_in_order() -> None:
+    spans, alone = draw_timings((40, 50), seed=0, timing="drawn", purpose="training")
+    np.testing.assert_array_equal(spans, alone)
+    onset, length, second_onset, second_length = np.moveaxis(spans, -1, 0)
+    for lengths in (length, second_length):
+        assert lengths.min() >= 150
+        assert lengths.max() <= 600
+        assert lengths.min() < 155 < 595 < lengths.max()
+    assert onset.min() == 0
+    assert (onset + length <= second_onset).all()
+    assert (second_onset + second_length).max() == 1000
+    touching = (onset + length == second_onset).mean()
+    assert touching == pytest.approx(0.5, abs=0.06)
+    # No sound is longer, or later, than the other for being first.
+    assert abs(length.mean() - second_length.mean()) < 10
+    assert abs(onset.mean() - (1000 - second_onset - second_length).mean()) < 20
+
+
+def test_midpoint_is_the_papers() -> None:
+    joined, alone = draw_timings((2, 3), seed=0, timing="midpoint", purpose="training")
+    assert joined.shape == alone.shape == (2, 3, 4)
+    assert (joined == [0, 500, 500, 500]).all()
+    assert (alone == [0, 1000, 1000, 0]).all()
+
+
+def test_timing_changes_no_clips() -> None:
+    drawn, midpoint = (draw_pairs(DATA, (1,), range(6), 10, 0, timing=timing) for timing in ("drawn", "midpoint"))
+    for field in ("classes", "clips", "single_side", "says_after"):
+        np.testing.assert_array_equal(getattr(drawn, field), getattr(midpoint, field))
+
+
+@pytest.mark.parametrize("takes", [1, 4, 40])
+def test_evaluation_draws_are_independent_of_training_draws(takes: int) -> None:
+    """Over 200 seeds: which class comes first, which of three clips, and the first length, of the same pair and take.
+
+    With the same number of takes the two used to be the same draws.
+    """
+    seeds = range(200)
+    drawn = {
+        purpose: [draw_pairs(DATA, (1,), range(6), takes, seed, purpose=purpose) for seed in seeds]
+        for purpose in ("training", "evaluation", "order")
+    }
+    measures = {
+        "order": lambda draws: (draws.classes[..., 0] < draws.classes[..., 1]).astype(float),
+        "clip": lambda draws: draws.clips.min(axis=2).astype(float),
+        "length": lambda draws: draws.timing[..., 1].astype(float),
+    }
+    for name, measure in measures.items():
+        values = {
+            purpose: np.stack([measure(draws) - measure(draws).mean() for draws in all_draws])
+            for purpose, all_draws in drawn.items()
+        }
+        n = values["training"].size
+        for other in ("evaluation", "order"):
+            correlation = np.corrcoef(values["training"].ravel(), values[other].ravel())[0, 1]
+            if name == "clip":  # clips are those of the pair: its part is taken out
+                residual = [values[k] - values[k].mean(axis=(0, 2), keepdims=True) for k in ("training", other)]
+                correlation = np.corrcoef(residual[0].ravel(), residual[1].ravel())[0, 1]
+            assert abs(correlation) < 4 / np.sqrt(n), (name, other)
 
 
 def test_after_fraction_changes_nothing_else() -> None:

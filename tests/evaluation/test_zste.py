@@ -1,5 +1,6 @@
 """ZSTE's conformance: what any task must do for an oracle, a constant and a random model."""
 
+import dataclasses
 import itertools
 import math
 from functools import lru_cache
@@ -7,14 +8,25 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from tclap.data.compose import JOIN, OVERLAY, SINGLE
+from tclap.config import DataSettings
+from tclap.data.compose import JOIN, NO_NOISE, OVERLAY, SINGLE
 from tclap.data.dataset import Dataset
+from tclap.evaluation.items import Suite
 from tclap.evaluation.ranking import credit
 from tclap.evaluation.statistics import Score
-from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS, TEMPORAL, Suite, build_suite, score_suite, summary
+from tclap.evaluation.zste import (
+    COLUMNS,
+    EXTRA_COLUMNS,
+    HARD_COLUMNS,
+    TEMPORAL,
+    build_suite,
+    score_suite,
+    summary,
+)
 from tests.helpers import index_only
 
-TASKS = (*COLUMNS, *EXTRA_COLUMNS)
+TASKS = (*COLUMNS, *EXTRA_COLUMNS, *HARD_COLUMNS)
+ALL_TEMPORAL = (*TEMPORAL, *HARD_COLUMNS)
 CLASSES = (5, 10, 50)
 TAKES = {5: 3, 10: 2, 50: 1}
 EVAL_FOLDS = (4,)
@@ -28,9 +40,16 @@ def data_of(classes: int) -> Dataset:
     return index_only(classes, clips_per_fold=3)
 
 
+def settings(classes: int, seed: int = 0) -> DataSettings:
+    return DataSettings(eval_takes=TAKES[classes], draw_seed=seed)
+
+
 @lru_cache
 def suite_of(classes: int) -> Suite:
-    return build_suite(data_of(classes), EVAL_FOLDS, TAKES[classes], seed=0)
+    return build_suite(data_of(classes), EVAL_FOLDS, settings(classes))
+
+
+ORDER_CHANCE = {"order/paired": 1 / 4}  # of the other order columns 1/2
 
 
 def stated_chance(name: str, c: int) -> float:
@@ -38,8 +57,11 @@ def stated_chance(name: str, c: int) -> float:
     captions = 2 * c * (c - 1)  # "x before y" and "x while y"
     k_4 = min(50, 3 + captions - 4)  # all less those of the item's two classes, plus its own three
     k_5b = min(50, c * (c - 1))
+    k_hard = min(50, 3 + 8 * (c - 2))  # with each absent class: either own class, in two orders, before and while
     pairs = math.comb(c, 2)
     return {
+        "4A_hard": 1 / k_hard,
+        "4B_hard": 1 / k_hard,
         "1": 1 / c,
         "2A": 1 / pairs,
         "2B": 1 - math.comb(c - 2, 2) / pairs,
@@ -67,9 +89,9 @@ def right_captions(name: str, i: str, j: str) -> set[str]:
     """Design 6 for a window in which i sounds before j (or while j, or alone), as text."""
     if name in ("1", "2A", "2B", "2C", "2D"):
         return {f"The sound of {i}", f"The sound of {j}"}
-    if name in ("3A", "3A_order", "4A"):
+    if name in ("3A", "3A_order", "4A", "4A_hard"):
         return {f"{i} before {j}"}
-    if name in ("3B", "4B"):
+    if name in ("3B", "4B", "4B_hard"):
         return {f"{i} while {j}"}
     if name.startswith("5A"):
         here = "In this concatenated sound, the"
@@ -79,22 +101,22 @@ def right_captions(name: str, i: str, j: str) -> set[str]:
 
 def own_captions(name: str, i: str, j: str, class_names: tuple[str, ...], texts: list[str]) -> set[str]:
     """Every candidate that is no distractor. Both ways to say "while" mean the same: there is one of them."""
-    (while_caption,) = {f"{i} while {j}", f"{j} while {i}"} & set(texts) if name in TEMPORAL else {""}
+    (while_caption,) = {f"{i} while {j}", f"{j} while {i}"} & set(texts) if name in ALL_TEMPORAL else {""}
     if name in ("1", "2A", "2B", "2C", "2D"):
         return {f"The sound of {c}" for c in class_names}
     orders = {f"{i} before {j}", f"{j} before {i}"}
     if name == "3A_order":
         return orders
-    if name in TEMPORAL:
+    if name in ALL_TEMPORAL:
         return orders | {while_caption}
     if name.startswith("5A"):
         return {f"In this concatenated sound, the {p} sound is {c}" for p in ("first", "second") for c in (i, j)}
     return right_captions(name, i, j)
 
 
-def test_the_suite_has_the_fourteen_columns() -> None:
+def test_the_suite_has_the_sixteen_columns() -> None:
     assert tuple(suite_of(5).tasks) == TASKS
-    assert len(TASKS) == 14
+    assert len(TASKS) == 16
 
 
 @every_size
@@ -138,9 +160,12 @@ def test_a_constant_model_scores_exactly_chance(classes: int) -> None:
     z = np.random.default_rng(0).standard_normal(16).astype(np.float32)
     z /= np.linalg.norm(z)
     audio, text = np.tile(z, (len(suite.composites), 1)), np.tile(z, (len(suite.captions), 1))
-    for name, score in score_suite(suite, audio, text).items():
-        assert score.value == pytest.approx(100 * stated_chance(name, classes), abs=1e-9), name
-        assert score.chance == pytest.approx(100 * stated_chance(name, classes), abs=1e-9), name
+    scores = score_suite(suite, audio, text)
+    assert set(TASKS) < set(scores)
+    for name, score in scores.items():
+        chance = stated_chance(name, classes) if name in TASKS else ORDER_CHANCE.get(name, 1 / 2)
+        assert score.value == pytest.approx(100 * chance, abs=1e-9), name
+        assert score.chance == pytest.approx(100 * chance, abs=1e-9), name
 
 
 @every_size
@@ -161,7 +186,7 @@ def test_random_models_are_at_chance(name: str, classes: int) -> None:
 
 def test_random_embeddings_are_at_chance() -> None:
     """200 models through the whole of score_suite, where the items of one model are not independent."""
-    suite = build_suite(data_of(5), EVAL_FOLDS, 1, seed=0)
+    suite = build_suite(data_of(5), EVAL_FOLDS, DataSettings(eval_takes=1))
     rng = np.random.default_rng(0)
 
     def values() -> dict[str, float]:
@@ -185,8 +210,8 @@ def test_random_embeddings_are_at_chance() -> None:
 
 @every_size
 def test_the_same_seed_asks_the_same(classes: int) -> None:
-    one, same = suite_of(classes), build_suite(data_of(classes), EVAL_FOLDS, TAKES[classes], seed=0)
-    other = build_suite(data_of(classes), EVAL_FOLDS, TAKES[classes], seed=1)
+    one, same = suite_of(classes), build_suite(data_of(classes), EVAL_FOLDS, settings(classes))
+    other = build_suite(data_of(classes), EVAL_FOLDS, settings(classes, seed=1))
     assert one.captions == same.captions
     np.testing.assert_array_equal(one.composites.rows(), same.composites.rows())
     for name, task in one.tasks.items():
@@ -218,6 +243,8 @@ def test_no_candidate_is_right_and_wrong(name: str, classes: int) -> None:
             )
             assert first != second
             assert {first, second} & absent
+            if name in HARD_COLUMNS:
+                assert len({first, second} & {i, j}) == 1
             assert {first, second} <= set(data.class_names)
 
 
@@ -230,12 +257,13 @@ def test_windows_hold_what_the_task_says(name: str, classes: int) -> None:
     np.testing.assert_array_equal(data.class_ids[task.clips], task.classes)
     if name == "1":
         kind, heard = SINGLE, task.clips
-    elif name in ("2C", "2D", "3B", "4B", "5B", "5B_both"):
+    elif name in ("2C", "2D", "3B", "4B", "5B", "5B_both", "4B_hard"):
         kind, heard = OVERLAY, np.sort(task.clips, axis=1)
     else:
         kind, heard = JOIN, task.clips
     assert set(rows[:, 0]) == {kind}
-    np.testing.assert_array_equal(rows[:, 1:], heard)
+    np.testing.assert_array_equal(rows[:, 1:3], heard)
+    assert (rows[:, 7] == NO_NOISE).all()
 
 
 @every_size
@@ -251,11 +279,13 @@ def test_no_training_clip_is_evaluated(classes: int) -> None:
 @every_task
 def test_items_and_candidates_are_as_many_as_stated(name: str, classes: int) -> None:
     task, pairs = suite_of(classes).tasks[name], math.comb(classes, 2) * TAKES[classes]
-    joined = name in ("2A", "2B", "3A", "3A_order", "4A", "5A", "5A_both")
+    joined = name in ("2A", "2B", "3A", "3A_order", "4A", "5A", "5A_both", "4A_hard")
     n = 3 * classes if name == "1" else 2 * pairs if joined else pairs
     k = {"3A": 3, "3B": 3, "3A_order": 2, "5A": 4, "5A_both": 4}.get(name, classes)
     if name in ("4A", "4B"):
         k = {5: 39, 10: 50, 50: 50}[classes]
+    if name in HARD_COLUMNS:
+        k = {5: 27, 10: 50, 50: 50}[classes]
     if name.startswith("5B"):
         k = {5: 20, 10: 50, 50: 50}[classes]
     assert task.right.shape == task.candidates.shape == (n, k)
@@ -298,7 +328,7 @@ def test_unseen_classes_are_scored_apart() -> None:
     text = rng.standard_normal((len(suite.captions), 8))
     plain = score_suite(suite, audio, text)
     scores = score_suite(suite, audio, text, unseen_classes=[2])
-    assert scores.keys() == plain.keys() | {f"unseen/{name}" for name in TASKS}
+    assert scores.keys() == plain.keys() | {f"unseen/{name}" for name in TASKS} | {"order/unseen"}
     assert all(scores[name] == plain[name] for name in TASKS)
     assert scores["unseen/1"].n == 3
     assert scores["unseen/3A"].n == 2 * 4 * TAKES[5]
@@ -313,10 +343,54 @@ def test_scores_do_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> N
     audio = rng.standard_normal((len(suite.composites), 8))
     text = rng.standard_normal((len(suite.captions), 8))
     whole = score_suite(suite, audio, text)
-    monkeypatch.setattr("tclap.evaluation.zste.SCORE_BATCH", 7)
+    monkeypatch.setattr("tclap.evaluation.items.SCORE_BATCH", 7)
     assert score_suite(suite, audio, text) == whole
 
 
 def test_summary_means_eleven_and_four_columns() -> None:
     scores = {name: Score(float(n), 0, 100, 1, 50) for n, name in enumerate(TASKS)}
     assert summary(scores) == {"mean": 5.0, "temporal": 6.5}
+    order = {"order/moved": Score(80, 0, 100, 1, 50), "order/paired": Score(70, 0, 100, 1, 25)}
+    assert summary(scores | order) == {"mean": 5.0, "temporal": 6.5, "order": 75.0}
+
+
+def test_prompts_are_averaged_as_clip_does() -> None:
+    """Candidates of tasks 1 and 2 are the normalised means of a class's prompts; other tasks do not change."""
+    prompts = ("The sound of {}", "this is a sound of {}")
+    data, plain = data_of(5), suite_of(5)
+    suite = build_suite(data, EVAL_FOLDS, settings(5).model_copy(update={"prompts": prompts}))
+    rng = np.random.default_rng(0)
+    vectors = {text: rng.standard_normal(8) for text in suite.captions}
+    text = np.stack([vectors[t] / np.linalg.norm(vectors[t]) for t in suite.captions])
+    audio = rng.standard_normal((len(suite.composites), 8))
+    scores = score_suite(suite, audio, text)
+    row_of = {caption: row for row, caption in enumerate(suite.captions)}
+    means = np.stack([sum(text[row_of[p.format(name)]] for p in prompts) for name in data.class_names])
+    task = suite.tasks["1"]
+    similarity = audio[task.windows] @ (means / np.linalg.norm(means, axis=1, keepdims=True)).T
+    assert scores["1"].value == pytest.approx(100 * credit(similarity, task.right, "top1").mean())
+    alone = score_suite(plain, audio, np.stack([text[row_of[caption]] for caption in plain.captions]))
+    assert alone["3A"] == scores["3A"]
+    assert alone["order/moved"] == scores["order/moved"]
+
+
+def test_another_single_prompt_takes_the_place_of_the_default() -> None:
+    suite = build_suite(data_of(5), EVAL_FOLDS, settings(5).model_copy(update={"prompts": ("this is a sound of {}",)}))
+    assert len(suite.averaged) == 0
+    texts = [suite.captions[row] for row in suite.tasks["1"].candidates[0]]
+    assert texts == [f"this is a sound of {name}" for name in data_of(5).class_names]
+
+
+def test_intervals_are_over_recordings() -> None:
+    """The same answers with every two clips from one recording: the value is the same, the interval wider."""
+    data = data_of(10)
+    shared = dataclasses.replace(data, recordings=data.class_ids * 100 + data.folds)
+    apart, together = (build_suite(d, EVAL_FOLDS, settings(10)) for d in (data, shared))
+    rng = np.random.default_rng(0)
+    easy = rng.standard_normal(10)[data.class_ids]  # a class is easy or hard, and so is its recording
+    audio = rng.standard_normal((len(apart.composites), 8)) + easy[apart.composites.first, None]
+    text = rng.standard_normal((len(apart.captions), 8))
+    one, other = score_suite(apart, audio, text), score_suite(together, audio, text)
+    for name in ("1", "3A", "order/moved"):
+        assert one[name].value == other[name].value
+        assert other[name].high - other[name].low > one[name].high - one[name].low

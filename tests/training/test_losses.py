@@ -67,10 +67,9 @@ def slow_b_side(anchor: list, candidate: list, c: LossCoefficients) -> float:
         forward = exp_z(x, candidate[f][i]) + sum(exp_z(x, candidate[f][k]) for k in others)
         ordered = forward + reversal(r, x)
         if c.row_o == "alpha":  # as released: an alpha on every negative of another kind
-            ordered = sum(
-                c.alpha_so * exp_z(x, candidate[kind][i])
-                + c.alpha_co * sum(exp_z(x, candidate[kind][k]) for k in others)
-                for kind in (f, r)
+            own = sum(exp_z(x, candidate[kind][i]) for kind in (f, r))
+            ordered = c.alpha_so * own + c.alpha_co * sum(
+                exp_z(x, candidate[kind][k]) for kind in (f, r) for k in others
             )
         below = sum(exp_z(x, candidate[o][k]) for k in range(n)) + ordered
         total -= math.log(exp_z(x, candidate[o][i]) / below)
