@@ -90,7 +90,8 @@ def test_a_constant_model_scores_chance() -> None:
 def test_a_perfect_model_scores_100_and_clips_may_differ_in_captions() -> None:
     clip_of = np.array([0, 0, 0, 1, 2, 2])
     for score in score_retrieval(np.eye(3), np.eye(3)[clip_of], clip_of).values():
-        assert (score.value, score.low, score.high) == (100, 100, 100)
+        assert (score.value, score.high) == (100, 100)
+        assert 5 < score.low < 100  # three clips do not prove that all are right
 
 
 def test_nan_is_refused() -> None:

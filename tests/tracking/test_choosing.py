@@ -69,7 +69,9 @@ def test_prints_ranking_front_comparison_and_how_to_load(said: str, winners: lis
     assert f"small: ranking by {METRIC} on the evaluation folds" in said
     mean = np.mean([t.metrics[METRIC] for t in winners])
     assert f"{mean:.1f} ± " in said
-    assert "Pareto front of zste/1, zste/temporal" in said
+    assert "Pareto front of zste/1, zste/order" in said
+    assert "after selection by the same scores" in said
+    assert "understates how much results vary" in said
     assert "the winner less each other" in said
     assert "untrained base" in said
     assert 'mlflow.pyfunc.load_model("models:/tclap@champion").predict(' in said
@@ -86,6 +88,15 @@ def test_winner_and_base_have_their_test_scores(store: Store, winners: list[Tria
     base = checkpoint.load(base_of(workspace, winners[0].configuration))
     scores = evaluate(workspace, DATA, base, DATA.test_folds)
     assert {n: s.value for n, s in scores.items()}.items() <= logged(store, store.parent_id, "zste_test_base/").items()
+    own_z, base_z = (
+        evaluate(workspace, DATA, m, DATA.test_folds)["3A"].value
+        for m in (checkpoint.load(store.checkpoint(winners[0].config_hash, winners[0].seed)), base)
+    )
+    difference = {
+        end: logged(store, winners[0].run_id, f"zste_test_difference{end}/")["3A"] for end in ("", "_low", "_high")
+    }
+    assert difference[""] == pytest.approx(own_z - base_z)
+    assert difference["_low"] <= difference[""] <= difference["_high"]
     own = {trial.run_id for trial in winners}
     for run_id in set(store.run_ids.values()) - own:
         assert not logged(store, run_id, "zste_test/")
@@ -102,7 +113,7 @@ def test_again_computes_nothing_and_makes_no_version(
     def refuse(*_: object) -> None:
         raise AssertionError("scored or logged again")
 
-    monkeypatch.setattr(final_scores, "evaluate", refuse)
+    monkeypatch.setattr(final_scores, "zste_credits", refuse)
     monkeypatch.setattr(champion, "_new_version", refuse)
     again = tclap("best", "--name", NAME, "--storage", store.storage, *COMMAND, "--data", "moved/away")
     assert "is registered already: tclap version 1" in again

@@ -1,0 +1,129 @@
+"""How often the intervals of `tclap.evaluation.statistics` hold the truth, and how often equal configurations are called
+different by the comparisons of `tclap best`; by simulation, in minutes on one core.
+
+    python benchmarks/coverage.py
+
+Coverage. A recording has an ability, drawn anew for each experiment, and an item is right with a probability that
+depends on the abilities of its recordings: items of one recording go up and down together. The truth is the share of right
+answers over all recordings that might have been drawn. Layouts: "clips" (task 1: one to three clips of a recording),
+"pairs" (a recording is heard in about 4 items of two recordings) and "many" (in about 16, as with many takes).
+
+False alarms. Configurations that do not differ, each with the same seeds; a sweep counts if the winner is called
+different from any other at 5%. "unadjusted" is the plain paired t-test.
+
+The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from scipy.optimize import brentq
+
+from tclap.evaluation.statistics import cluster_wilson
+from tclap.report.leaderboard import paired_comparisons, rank, winner
+
+RECORDINGS = (3, 6, 12, 30, 100, 300)
+TRUTHS = (0.5, 0.9, 0.99)
+LAYOUTS = ("clips", "pairs", "many")
+ABILITY = 1.0  # standard deviation of a recording's ability, in logits
+
+
+def recordings_of(layout: str, recordings: int, rng: np.random.Generator) -> np.ndarray:
+    """[n, 2] the recordings of each item."""
+    if layout == "clips":
+        own = np.repeat(np.arange(recordings), rng.integers(1, 4, recordings))
+        return np.stack([own, own], axis=1)
+    first = rng.integers(0, recordings, (2 if layout == "pairs" else 8) * recordings)
+    return np.stack([first, (first + rng.integers(1, recordings, len(first))) % recordings], axis=1)
+
+
+def offset(truth: float, layout: str) -> float:
+    """Logit of an item whose recordings are average, for a share of `truth` right answers in all."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(61)
+    spread = ABILITY * (1 if layout == "clips" else np.sqrt(2))
+
+    def excess(mean: float) -> float:
+        return float((weights / weights.sum() / (1 + np.exp(-(mean + spread * nodes)))).sum()) - truth
+
+    return float(brentq(excess, -30, 30))
+
+
+def coverage(layout: str, recordings: int, truth: float, experiments: int) -> float:
+    """Percent of experiments whose interval holds the truth."""
+    rng = np.random.default_rng([LAYOUTS.index(layout), recordings, round(1000 * truth)])
+    mean = offset(truth, layout)
+    hits = 0
+    for _ in range(experiments):
+        heard = recordings_of(layout, recordings, rng)
+        ability = ABILITY * rng.standard_normal(recordings)
+        logit = mean + ability[heard[:, 0]] + (0 if layout == "clips" else ability[heard[:, 1]])
+        score = cluster_wilson((rng.random(len(heard)) < 1 / (1 + np.exp(-logit))).astype(float), heard, truth)
+        hits += score.low <= 100 * truth <= score.high
+    return 100 * hits / experiments
+
+
+def sweep_frame(configurations: int, seeds: int, rng: np.random.Generator) -> pd.DataFrame:
+    """The long frame of a sweep whose configurations are equal: scores that differ by seed and by luck."""
+    seed_effect = rng.standard_normal(seeds)
+    rows = [
+        {
+            **{"stage": "B", "alpha_st": c, "alpha_ct": 0, "alpha_so": 0, "alpha_co": 0, "beta": 0, "batch_size": 8},
+            **{"seed": s, "order": 80 + seed_effect[s] + rng.standard_normal(), "config_hash": f"{c:012d}"},
+        }
+        for c in range(configurations)
+        for s in range(seeds)
+    ]
+    return pd.DataFrame(rows)
+
+
+def false_alarms(configurations: int, seeds: int, sweeps: int) -> dict[str, float]:
+    """Percent of sweeps of equal configurations in which the winner is called different from another."""
+    rng = np.random.default_rng([configurations, seeds])
+    called = {"unadjusted": 0, "holm": 0}
+    for _ in range(sweeps):
+        frame = sweep_frame(configurations, seeds, rng)
+        best = str(winner(rank(frame, "zste/order"))["config_hash"])
+        table = frame.pivot(index="config_hash", columns="seed", values="order")
+        others = table.drop(index=best).to_numpy()
+        called["unadjusted"] += (stats.ttest_rel(table.loc[best].to_numpy(), others, axis=1).pvalue < 0.05).any()
+        called["holm"] += (paired_comparisons(frame, "zste/order", best)["p"] < 0.05).any()
+    return {name: 100 * int(count) / sweeps for name, count in called.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--experiments", type=int, default=1000, help="for each cell; fewer with 300 recordings")
+    parser.add_argument("--sweeps", type=int, default=400, help="for each number of configurations")
+    flags = parser.parse_args()
+    cells = {}
+    print(
+        f"percent of 95% intervals that hold the truth\n{'':8}{'recordings':>11}", *(f"{100 * t:>6g}%" for t in TRUTHS)
+    )
+    for layout in LAYOUTS:
+        for recordings in RECORDINGS:
+            times = flags.experiments if recordings < 300 else max(flags.experiments // 2, 1)
+            row = [coverage(layout, recordings, truth, times) for truth in TRUTHS]
+            cells |= {f"{layout}/{recordings}/{t:g}": round(c, 1) for t, c in zip(TRUTHS, row, strict=True)}
+            print(f"{layout:8}{recordings:>11}", *(f"{value:>7.1f}" for value in row), flush=True)
+    alarms = {f"{c} configurations": false_alarms(c, 3, flags.sweeps) for c in (8, 24)}
+    for name, found in alarms.items():
+        print(
+            f"{name}, 3 seeds: called different in {found['unadjusted']:.1f}% of sweeps, {found['holm']:.1f}% with Holm"
+        )
+    within = sum(92 <= value <= 98 for value in cells.values())
+    figures = {
+        "lowest": min(cells.values()),
+        "highest": max(cells.values()),
+        "within_92_98": within,
+        "cells": len(cells),
+    }
+    print(json.dumps(figures | {"coverage": cells, "false_alarms": alarms}))
+
+
+if __name__ == "__main__":
+    main()
