@@ -1,12 +1,13 @@
-"""How often the intervals of `tclap.evaluation.statistics` hold the truth, and how often equal configurations are called
-different by the comparisons of `tclap best`; by simulation, in minutes on one core.
+"""How often the intervals of `tclap.evaluation.statistics` hold the truth, and how often `tclap best` calls equal
+configurations different; by simulation, in minutes on one core.
 
     python benchmarks/coverage.py
 
 Coverage. A recording has an ability, drawn anew for each experiment, and an item is right with a probability that
-depends on the abilities of its recordings: items of one recording go up and down together. The truth is the share of right
-answers over all recordings that might have been drawn. Layouts: "clips" (task 1: one to three clips of a recording),
-"pairs" (a recording is heard in about 4 items of two recordings) and "many" (in about 16, as with many takes).
+depends on the abilities of its recordings: items of one recording go up and down together. The truth is the share of
+right answers over all recordings that might have been drawn. Layouts: "clips" (task 1: one to three clips of a
+recording), "pairs" (a recording is heard in about 4 items of two recordings) and "many" (in about 16, as with many
+takes).
 
 False alarms. Configurations that do not differ, each with the same seeds; a sweep counts if the winner is called
 different from any other at 5%. "unadjusted" is the plain paired t-test.
@@ -101,9 +102,8 @@ def main() -> None:
     parser.add_argument("--sweeps", type=int, default=400, help="for each number of configurations")
     flags = parser.parse_args()
     cells = {}
-    print(
-        f"percent of 95% intervals that hold the truth\n{'':8}{'recordings':>11}", *(f"{100 * t:>6g}%" for t in TRUTHS)
-    )
+    print("percent of 95% intervals that hold the truth")
+    print(f"{'':8}{'recordings':>11}", *(f"{100 * t:>6g}%" for t in TRUTHS))
     for layout in LAYOUTS:
         for recordings in RECORDINGS:
             times = flags.experiments if recordings < 300 else max(flags.experiments // 2, 1)
@@ -113,15 +113,10 @@ def main() -> None:
     alarms = {f"{c} configurations": false_alarms(c, 3, flags.sweeps) for c in (8, 24)}
     for name, found in alarms.items():
         print(
-            f"{name}, 3 seeds: called different in {found['unadjusted']:.1f}% of sweeps, {found['holm']:.1f}% with Holm"
+            f"{name}, 3 seeds, called different: {found['unadjusted']:.1f}% of sweeps, {found['holm']:.1f}% with Holm"
         )
     within = sum(92 <= value <= 98 for value in cells.values())
-    figures = {
-        "lowest": min(cells.values()),
-        "highest": max(cells.values()),
-        "within_92_98": within,
-        "cells": len(cells),
-    }
+    figures = {"lowest": min(cells.values()), "highest": max(cells.values()), "cells": len(cells), "in_92_98": within}
     print(json.dumps(figures | {"coverage": cells, "false_alarms": alarms}))
 
 
