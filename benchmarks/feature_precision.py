@@ -29,8 +29,7 @@ from tclap.training.stage import run_stage
 
 
 def exact_features(model, dataset, composites: Composites) -> np.ndarray:
-    clips = np.union1d(composites.first, composites.second)
-    bank = load_events(dataset, clips, model.window_s, model.sample_rate_hz)
+    bank = load_events(dataset, composites, model.window_s, model.sample_rate_hz)
     parts = [
         model.audio_frozen(torch.from_numpy(render(bank, composites, start, min(start + 256, len(composites)))))
         for start in range(0, len(composites), 256)
@@ -46,7 +45,7 @@ def main() -> None:
         dataset, data = workspace.dataset, configuration.data
         base = base_of(workspace, configuration)
         samples = training_samples(dataset, data)
-        suite = build_suite(dataset, data.eval_folds, data.eval_takes, data.draw_seed)
+        suite = build_suite(dataset, data.eval_folds, data)
         inputs = shared_inputs(dataset, data)
         model = checkpoint.load(base)
         text, eval_text = (text_features(model, captions, workspace.cache) for _, captions in inputs)

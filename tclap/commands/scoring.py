@@ -127,7 +127,7 @@ def _data_of_checkpoint(folder: Path, workspace: Workspace, folds: tuple[int, ..
     here = workspace.dataset_digest
     if "configuration" not in made or made.get("dataset_digest", here) != here:
         return DataSettings()
-    data = DataSettings(**made["configuration"]["data"])
+    data = DataSettings(**{**DataSettings.meant_before, **made["configuration"]["data"]})
     seen = sorted(set(data.train_folds) & set(folds))
     if seen:
         raise InputError(f"{folder} was trained on fold {seen[0]} of this dataset; score it on other --folds")

@@ -9,8 +9,8 @@ import pandas as pd
 
 # Which reading of the paper a printed number resembles (column `reading`; empty: no reading is known to matter).
 READINGS = {
-    "alpha": "with all alphas 0 the printed row o (eq. 13) teaches overlays up to 100; the released code's, which has an "
-    "alpha on every negative of another kind (row_o alpha), leaves 3B at 44 to 46; the paper prints 31.6 and 33.1",
+    "alpha": "with all alphas 0 the printed row o (eq. 13) teaches overlays up to 100; the released one (row_o alpha), "
+    "which has an alpha on every negative of another kind, leaves 3B at 44 to 46; the paper prints 31.6 and 33.1",
     "either": "with all alphas 1 the two rows o are the same weights",
     "hard": "46.7% of the released code's distractors share a class with the clip, and 7.8% of ours in 4A and 4B: "
     "compare it with 4A_hard and 4B_hard",
