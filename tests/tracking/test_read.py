@@ -4,12 +4,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tclap.config import config_hash
+from tclap.config import config_hash, from_record
 from tclap.errors import InputError
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
 from tclap.report.tables import write_tables
 from tclap.tracking import runs as tracking
-from tclap.tracking.read import open_store, read_sweep
+from tclap.tracking.read import _nested, open_store, read_sweep
 from tests.tracking.conftest import CONFIGURATIONS, NAME, SEEDS, Store
 
 
@@ -22,6 +22,18 @@ def test_only_finished_trials_in_the_order_of_the_table(store: Store) -> None:
     assert [t.configuration for t in sweep.trials[::2]] == CONFIGURATIONS
     assert {(t.config_hash, t.seed): t.run_id for t in sweep.trials} == store.run_ids
     assert set(sweep.tags) >= {"data", "dataset_digest"}
+
+
+def test_lists_of_texts_are_read_as_they_were_logged() -> None:
+    """Parameters are Python's own text of a value; a prompt may hold either quote."""
+    prompts = ("it's {}", 'a "{}"')
+    configuration = CONFIGURATIONS[0].model_copy(
+        update={"data": CONFIGURATIONS[0].data.model_copy(update={"prompts": prompts})}
+    )
+    params = tracking.flatten(configuration.model_dump(mode="json", exclude_none=True))
+    again = from_record(_nested({name: str(value) for name, value in params.items()}))
+    assert again.data.prompts == prompts
+    assert config_hash(again) == config_hash(configuration)
 
 
 def test_rebuilt_table_is_the_sweeps_own_to_the_last_digit(store: Store, tmp_path: Path) -> None:
