@@ -17,6 +17,7 @@ Folds = Annotated[tuple[int, ...], AfterValidator(lambda folds: tuple(sorted(fol
 ModelName = Literal["mini", "msclap-2022", "msclap-2023", "laion"]
 Trainable = Literal["paper", "projection", "all"]
 Timing = Literal["drawn", "midpoint"]
+COEFFICIENTS = ("alpha_st", "alpha_ct", "alpha_so", "alpha_co", "beta")  # the weights among LossCoefficients
 
 
 class Settings(BaseModel):

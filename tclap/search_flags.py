@@ -6,11 +6,10 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from tclap.config import Configuration, LossCoefficients
+from tclap.config import COEFFICIENTS, Configuration, LossCoefficients
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS, HARD_COLUMNS, ORDER
 from tclap.flags import SweepSettings
 
-COEFFICIENTS = ("alpha_st", "alpha_ct", "alpha_so", "alpha_co", "beta")
 OBJECTIVES = tuple(
     f"zste/{name}" for name in ("order", "temporal", "mean", *COLUMNS, *EXTRA_COLUMNS, *HARD_COLUMNS, *ORDER)
 )

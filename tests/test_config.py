@@ -2,6 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from tclap.config import (
+    COEFFICIENTS,
     Configuration,
     DataSettings,
     LossCoefficients,
@@ -154,7 +155,7 @@ def test_folds_are_disjoint_sets(folds: dict, words: str) -> None:
 
 
 @pytest.mark.parametrize("bad", [-1, float("nan"), float("inf")])
-@pytest.mark.parametrize("field", [name for name in LossCoefficients.model_fields if name != "row_o"])
+@pytest.mark.parametrize("field", COEFFICIENTS)
 def test_coefficients_are_finite_and_not_negative(field: str, bad: float) -> None:
     with pytest.raises(ValidationError, match=field):
         LossCoefficients(**{field: bad})

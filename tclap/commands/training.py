@@ -8,7 +8,7 @@ import torch
 from pydantic import Field, model_validator
 
 from tclap.commands.scoring import print_scores
-from tclap.config import LossCoefficients, config_hash
+from tclap.config import COEFFICIENTS, LossCoefficients, config_hash
 from tclap.console import console
 from tclap.data import dataset as datasets
 from tclap.data import synth
@@ -63,12 +63,13 @@ class Train(TrainingFlags):
     alpha_so: float = Field(1.0, ge=0)
     alpha_co: float = Field(1.0, ge=0)
     beta: float = Field(1.0, ge=0)
+    row_o: Literal["printed", "alpha"] = Field("printed", description="overlay anchors as printed, or as released")
     any_alpha: bool = Field(False, description="allow coefficients other than 0 and 1")
     name: str = Field("train", description="folder below --storage")
 
     @model_validator(mode="after")
     def _coefficients_are_binary(self) -> Train:
-        for name in LossCoefficients.model_fields:
+        for name in COEFFICIENTS:
             value = getattr(self, name)
             if value not in (0, 1) and not self.any_alpha:
                 flag = name.replace("_", "-")
@@ -76,7 +77,8 @@ class Train(TrainingFlags):
         return self
 
     def cli_cmd(self) -> None:
-        coefficients = LossCoefficients(**{name: getattr(self, name) for name in LossCoefficients.model_fields})
+        weights = {name: getattr(self, name) for name in COEFFICIENTS}
+        coefficients = LossCoefficients(**weights, row_o=self.row_o)
         configuration = self.configuration(self.stages, coefficients, self.batch_size)
         workspace = _workspace(self)
         check(workspace.dataset, configuration)

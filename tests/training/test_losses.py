@@ -10,10 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tclap.config import LossCoefficients, StageASettings
+from tclap.config import COEFFICIENTS, LossCoefficients, StageASettings
 from tclap.training.losses import contrastive_loss, info_nce_weights, stage_a_weights, stage_b_weights, tnce
 
-ALPHAS_AND_BETA = ("alpha_st", "alpha_ct", "alpha_so", "alpha_co", "beta")
 SWITCHES = list(itertools.product((0.0, 1.0), repeat=5))
 FACTOR = 5.0
 
@@ -24,7 +23,7 @@ def unit(seed: int, *shape: int) -> Tensor:
 
 
 def coefficients(switches: tuple[float, ...]) -> LossCoefficients:
-    return LossCoefficients(**dict(zip(ALPHAS_AND_BETA, switches, strict=True)))
+    return LossCoefficients(**dict(zip(COEFFICIENTS, switches, strict=True)))
 
 
 def loss_b(audio: Tensor, text: Tensor, c: LossCoefficients) -> Tensor:
