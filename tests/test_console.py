@@ -304,7 +304,7 @@ def test_match_steps_gives_b_alone_the_steps_of_a_as_well(table4, capsys, tmp_pa
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--objectives", "zste/9"], "objectives are distinct ones of zste/temporal"),
+        (["--objectives", "zste/9"], "objectives are distinct ones of zste/order"),
         (["--sampler", "luck"], "--sampler 'luck'"),
         (["--trials", "0"], "--trials"),
         (["--lrs", "0"], "learning rates must be above 0"),

@@ -54,7 +54,7 @@ def test_a_search_goes_on_with_more_trials_and_logs_plots_and_leaderboard(search
     assert sorted(r.data.tags["kind"] for r in runs) == ["stage_a", "sweep", "trial", "trial"]
     assert {r.info.status for r in runs} == {"FINISHED"}
     trials = {r.data.tags["config_hash"]: r.data.metrics for r in runs if r.data.tags["kind"] == "trial"}
-    logged = sorted([m["zste/temporal"], m["zste/1"]] for m in trials.values())
+    logged = sorted([m["zste/order"], m["zste/1"]] for m in trials.values())
     assert sorted(t.values for t in study.trials) == logged
     (parent,) = (r for r in runs if r.data.tags["kind"] == "sweep")
     artifacts = {a.path for a in client.list_artifacts(parent.info.run_id)}
@@ -79,7 +79,7 @@ def test_other_settings_under_the_same_name_are_refused_with_both_shown(searched
 
 def stand_in_objectives(configuration):
     c = configuration.coefficients
-    return {"zste/temporal": 40.0 + 30 * c.alpha_st, "zste/1": 70.0 - 9 * c.beta}
+    return {"zste/order": 40.0 + 30 * c.alpha_st, "zste/1": 70.0 - 9 * c.beta}
 
 
 def stand_in(point, sweep):

@@ -31,7 +31,7 @@ def without_waiting_for_the_disk(monkeypatch):
 def objectives(configuration: Configuration) -> dict[str, float]:
     c = configuration.coefficients
     return {
-        "zste/temporal": 50 + 40 * c.alpha_st - 5 * c.alpha_ct + 3 * (configuration.stages == "AB"),
+        "zste/order": 50 + 40 * c.alpha_st - 5 * c.alpha_ct + 3 * (configuration.stages == "AB"),
         "zste/1": 80 - 10 * c.alpha_st * c.beta + configuration.batch_size / 100,
     }
 
@@ -105,7 +105,7 @@ def test_an_interrupted_search_still_visits_each_point_once(sampler, tmp_path):
 
 def test_a_sampler_learns_from_what_it_is_told(tmp_path):
     """α_st = 1 is worth 40 points: of 50 points (10 of them random) TPE takes most there."""
-    settings = SETTINGS.model_copy(update={"objectives": ("zste/temporal",)})
+    settings = SETTINGS.model_copy(update={"objectives": ("zste/order",)})
     study, searcher = opened(tmp_path / "study.journal", "tpe", settings, limit=50)
     drive(searcher)
     tried = [t.params["alpha_st"] for t in study.trials if t.state == TrialState.COMPLETE]
@@ -195,7 +195,7 @@ def test_learning_rates_in_any_order(tmp_path):
 def test_a_metric_that_is_not_a_number_ends_the_trial_as_failed(tmp_path):
     study, searcher = opened(tmp_path / "study.journal", "random")
     searcher.suggest("a")
-    searcher.on_trial_complete("a", {"zste/temporal": float("nan"), "zste/1": 50.0})
+    searcher.on_trial_complete("a", {"zste/order": float("nan"), "zste/1": 50.0})
     assert [t.state for t in study.trials] == [TrialState.FAIL]
 
 
