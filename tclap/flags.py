@@ -79,7 +79,8 @@ class TrainingFlags(BaseModel):
     vary_draws: bool = flag(Configuration, "vary_draws")
     row_o: Literal["printed", "alpha"] = flag(LossCoefficients, "row_o")
     steps_a: int = flag(OptimiserSettings, "steps", "optimiser steps of stage A")
-    steps_b: int = flag(OptimiserSettings, "steps", "optimiser steps of stage B")
+    # Where sounds lie is drawn, so order takes twice the steps that it took at the midpoint.
+    steps_b: int = Field(300, ge=1, description="optimiser steps of stage B")
     base_steps: int = Field(100, ge=1, description="optimiser steps of mini's base")
     lr: float = flag(OptimiserSettings, "lr", "peak learning rate of both stages")
     storage: Annotated[UPath, BeforeValidator(lambda text: at(str(text)))] = Field(
@@ -248,6 +249,13 @@ class SweepSettings(TrainingFlags, BaseSettings):
         where = {"name", "data", "storage", "cache", "workers", "use_gpu", "gpus_per_worker", "concurrent_trials"}
         how = {"chunk", "preset", "allow_missing", "allow_shared_recordings", "mlflow_page", "dry_run"}
         return self.model_dump(mode="json", exclude=where | how, exclude_none=True)
+
+    def meant_before(self) -> dict[str, Any]:
+        """Settings of `identity` that are newer than some sweeps, as those had them."""
+        parts = (DataSettings, LossCoefficients, Configuration)
+        known = {name: value for part in parts for name, value in part.meant_before.items()}
+        as_json = SweepSettings(**{name: value for name, value in known.items() if name in type(self).model_fields})
+        return {name: value for name, value in as_json.identity().items() if name in (*known, "vary")}
 
     @property
     def sweep_folder(self) -> UPath:

@@ -124,6 +124,7 @@ class Board:
             status=status,
             command=self._command,
             warning=self._warning,
+            vary_draws=self._start.settings.vary_draws,
             links=self._links(),
         )
         return write_page(page, folder / REPORT)

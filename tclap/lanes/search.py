@@ -163,7 +163,7 @@ def _conclude(start: Start, settings: SearchSettings, configurations: Sequence[C
     console.print(f"study: optuna-dashboard {shlex.quote(shown(str(place)))}")
 
     def write_more(frame: pd.DataFrame, folder: Path) -> list[Path]:
-        files = write_leaderboard(frame, settings.objectives, folder / "leaderboard")
+        files = write_leaderboard(frame, settings.objectives, folder / "leaderboard", vary_draws=settings.vary_draws)
         return files + write_study_plots(frame, settings.objectives, folder)
 
     unfinished = bool(missing) or len(plan.trials()) < limit

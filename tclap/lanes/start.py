@@ -85,7 +85,8 @@ def claimed(settings: SweepSettings, configurations: Sequence[Configuration]) ->
     try:
         # The kernel lets go of it however this process ends.
         with FileLock(place / "driver.lock", timeout=0):
-            claim_name(settings.sweep_folder, {**settings.identity(), "dataset": workspace.dataset_digest})
+            identity = {**settings.identity(), "dataset": workspace.dataset_digest}
+            claim_name(settings.sweep_folder, identity, settings.meant_before())
             yield Start(settings, data, workspace.dataset_digest, read_ledger(settings.sweep_folder))
     except Timeout as error:
         raise InputError(f"another process is running the sweep {settings.name} in {settings.storage}") from error

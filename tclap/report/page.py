@@ -13,7 +13,7 @@ from tclap.places import write_atomically
 from tclap.report.curves import curves_figure
 from tclap.report.figures import change_figure, pairs_figure
 from tclap.report.grid import SYMBOL_OF, About, text_grid
-from tclap.report.leaderboard import NOTE, Guard, best_line, rank, ranking_cells
+from tclap.report.leaderboard import NOTE, Guard, best_line, rank, ranking_cells, spread
 from tclap.report.mistakes import Mistake, mistakes_html
 from tclap.report.plotly_page import plot, sections, with_plotly
 from tclap.report.render import html_table
@@ -35,6 +35,7 @@ class Page:
     command: str = ""  # that goes on
     warning: str = ""
     guards: tuple[Guard, ...] = ()
+    vary_draws: bool = False  # the configurations' own: what their spread over seeds stands for
     links: Mapping[tuple[str, int], str] = field(default_factory=dict)  # (config_hash, seed) -> URL of the run
     history: pd.DataFrame | None = None  # see `curves.history_frame`
     by_pair: Mapping[str, pd.DataFrame] = field(default_factory=dict)  # title -> percent right, first × second class
@@ -78,7 +79,7 @@ def _head(page: Page, ranked: pd.DataFrame | None) -> str:
 
 
 def _leaderboard(page: Page, ranked: pd.DataFrame) -> str:
-    note = NOTE.format(objectives=" and ".join(page.objectives))
+    note = NOTE.format(objectives=" and ".join(page.objectives), spread=spread(page.vary_draws))
     cells = ranking_cells(ranked).rename(columns=SYMBOL_OF)
     return html_table(text_grid(cells, note=note, fixed=1 + len(setting_columns(ranked))))
 

@@ -10,17 +10,21 @@ from tclap.errors import InputError
 from tclap.places import Place, write_atomically
 
 
-def claim_name(sweep: Place, identity: Mapping[str, Any]) -> None:
-    """Bind a sweep's folder to what it is about. Raises InputError if the name stands for something else."""
+def claim_name(sweep: Place, identity: Mapping[str, Any], meant_before: Mapping[str, Any] | None = None) -> None:
+    """Bind a sweep's folder to what it is about. Raises InputError if the name stands for something else.
+
+    meant_before: settings that are newer than some sweeps, each with the value that those had without naming it.
+    """
     path = sweep / "sweep.json"
     if not path.exists():
         write_atomically(path, json.dumps(identity, indent=1))
         return
-    changes = differences(json.loads(path.read_text(encoding="utf-8")), identity)
+    claimed = {**(meant_before or {}), **json.loads(path.read_text(encoding="utf-8"))}
+    changes = differences(claimed, identity)
     if changes:
         raise InputError(
-            f"the name {sweep.name} stands for another sweep in {sweep.parent}: {changes}; choose another --name, or the "
-            "settings of before"
+            f"the name {sweep.name} stands for another sweep in {sweep.parent}: {changes}; choose another --name, or "
+            "the settings of before"
         )
 
 

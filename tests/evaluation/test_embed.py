@@ -16,6 +16,8 @@ from tclap.models.protocol import text_embeddings
 
 DATA = DataSettings(eval_takes=2)
 
+DATA = DataSettings(eval_takes=2)
+
 
 def test_scores_a_model(mini: Mini, dataset: Dataset, dataset_digest: str, tmp_path: Path) -> None:
     scores = zste_scores(mini, dataset, dataset_digest, (4,), DATA, tmp_path)
