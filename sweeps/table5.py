@@ -83,14 +83,14 @@ def main() -> int:
         parent = open_list(client, experiment_id, settings.name, {**asked, "models": ",".join(settings.models)})
         for one in score_models([_parts(name) for name in settings.models], scoring, settings.use_gpu):
             scored[one.model] = one
-            console.print(f"{one.model}: {one.problem or 'scored'}", markup=False)
+            console.print(f"{one.model}: {one.problem or 'scored'}")
             log_model(client, experiment_id, settings.name, parent, one.model, asked, one.scores, one.problem)
         rows = [scored[name] for name in settings.models]
         files = write(rows, storage / settings.name / "table5")
         missing = [one.model for one in rows if one.problem]
         close_list(client, parent, files, complete=not missing)
-    console.print(files[1].read_text(), markup=False)
-    console.print(f"files: {storage / settings.name}", markup=False)
+    console.print(files[1].read_text(encoding="utf-8"))
+    console.print(f"files: {storage / settings.name}")
     return 1 if missing else 0
 
 

@@ -36,7 +36,7 @@ from tclap.errors import InputError
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "data": ("tclap.commands.data", "Data", "make, download, check and listen to datasets"),
     "models": ("tclap.commands.models", "Models", "list models, their parameters and where their weights are"),
-    "check_model": ("tclap.commands.check_model", "CheckModel", "check a model: batches, norms, does it hear order?"),
+    "check-model": ("tclap.commands.check_model", "CheckModel", "check a model: batches, norms, does it hear order?"),
     "pretrain": ("tclap.commands.training", "Pretrain", "train mini's base on single sounds"),
     "train": ("tclap.commands.training", "Train", "train and score one configuration, without Ray"),
     "zste": ("tclap.commands.scoring", "Zste", "score a model on zero-shot temporal evaluation"),

@@ -37,6 +37,12 @@ def open_model(name: str, weights: str | None = None, trainable: Trainable = "pa
     return models.load(name, weights, trainable)
 
 
+def check_for_any_data(name: str) -> None:
+    """Raise InputError if `name` is nothing that can be loaded, or is a base that is made for one dataset."""
+    if not is_checkpoint(name) and models.family(name).untrained is not None:
+        raise InputError(f"{name}'s base knows one dataset's classes: give a checkpoint folder, or a pretrained model")
+
+
 def open_on(
     workspace: Workspace,
     name: str,

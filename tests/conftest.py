@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tclap.data import captions, synth
+from tclap.data import captions, layouts, synth
 from tclap.data import dataset as datasets
 from tclap.data.dataset import Dataset
 from tclap.models.mini import Mini
@@ -23,7 +23,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def dataset(root: Path) -> Dataset:
-    return datasets.read_index(root)
+    return layouts.read_index(root)
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 
 from tclap import cli
 from tclap.console import run_or_exit
-from tclap.places import Result, write_result
+from tclap.sweep.ledger import Result, write_result
 from tclap.training import checkpoint
 
 ROOT = Path(__file__).parents[1]
@@ -188,7 +188,7 @@ CASES = [
     Case(SEARCH + "|--trials|0", "--trials"),
     Case(SEARCH + f"|--study|postgresql+psycopg2://{LOGIN}/x", "--study: Optuna cannot use this database"),
     Case(SEARCH + "|--study|nonsense", "--study"),
-    Case("tclap", "CLI subcommand is required"),
+    Case("tclap", "a command is missing: data, models"),
     Case("tclap|scor", "invalid choice: 'scor'"),
     Case("tclap|train|--alpha-st|0.5", "--any-alpha"),
     Case("tclap|best|--name|s|--storage|{storage}|--bogus", "unrecognized arguments: --bogus"),
@@ -207,7 +207,7 @@ CASES = [
     Case(SWEEP, "no Ray cluster", environment={"RAY_ADDRESS": f"ray://{LOGIN}"}),
     Case(SWEEP, "set RAY_TMPDIR to a short folder", environment={"TMPDIR": "/tmp/" + "x" * 90}),
     # datasets
-    Case("tclap|data|check|{folder}/none", "not found: a dataset is a folder with"),
+    Case("tclap|data|check|{folder}/none", "not found: a dataset is a folder or a csv"),
     Case("table4.py|--data|{folder}/none|--storage|{storage}", "not found"),
     Case(CHECK, "not found", replaced_by_folder("csv")),
     Case(CHECK, "is empty", text(lambda t: "")),

@@ -119,7 +119,7 @@ def test_an_mlflow_that_does_not_answer_is_one_line(table4, capsys, root, tmp_pa
 def test_table4_refuses_a_folder_that_is_no_dataset(table4, capsys, tmp_path):
     with pytest.raises(SystemExit) as stopped:
         table4("--data", tmp_path, "--storage", tmp_path / "runs")
-    assert f"{tmp_path / 'meta' / 'esc50.csv'} not found" in error_line(capsys, stopped)
+    assert f"{tmp_path} is in no layout that is known: meta/esc50.csv" in error_line(capsys, stopped)
 
 
 def test_paper_preset_plans_24_configurations_and_starts_nothing(table4, capsys, tmp_path, monkeypatch):

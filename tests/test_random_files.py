@@ -15,9 +15,9 @@ from tclap.data.dataset import digest, read_index
 from tclap.errors import InputError
 from tclap.evaluation.captioned import read_captions
 from tclap.models.mini import Mini
-from tclap.places import read_result
 from tclap.sweep import study as studies
 from tclap.sweep.journal import set_aside_if_damaged
+from tclap.sweep.ledger import read_result
 from tclap.training import checkpoint
 
 often = settings(

@@ -74,7 +74,7 @@ def test_texts_and_paths_reach_the_model_as_they_were_typed(tclap, monkeypatch, 
 @pytest.mark.parametrize("name", [*NAMES, *TEXTS])
 def test_what_is_named_is_printed_as_it_is(monkeypatch, name):
     file = io.StringIO()
-    monkeypatch.setattr(console.console, "file", file)
+    monkeypatch.setattr(console.console, "_file", file)
     monkeypatch.setattr(console.console, "width", 400)
     console.console.print(f"in {name}")
     table = Table("cosine", name, title=f"table of {name}")
@@ -97,7 +97,7 @@ def test_other_values_keep_their_commas_and_brackets(tmp_path):
         ("seeds", "[0, 1]", (0, 1)),
         ("batch_sizes", "40", (40,)),
         ("test_folds", "[]", ()),
-        ("train_folds", "2,1", (2, 1)),
+        ("train_folds", "2,1", (1, 2)),
         ("stages", "B", ("B",)),
         ("lrs", "1e-3,3e-3", (1e-3, 3e-3)),
         ("objectives", "zste/1", ("zste/1",)),
@@ -188,7 +188,8 @@ from pathlib import Path
 from tclap.data import synth
 from tclap.data.dataset import read_index
 from tclap.data.preview import write_preview
-from tclap.places import claim_name, write_atomically
+from tclap.places import write_atomically
+from tclap.sweep.claim import claim_name
 root = synth.write_dataset(Path({str(tmp_path)!r}) / "d", classes=2, clips=5)
 write_preview(read_index(root), Path({str(tmp_path)!r}) / "p", 1, 2.0, 16000, 0)
 write_atomically(Path({str(tmp_path)!r}) / "α.md", "α →")

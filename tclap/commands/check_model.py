@@ -41,16 +41,16 @@ class CheckModel(BaseModel):
 
         model = build()
         model.module().to("cuda" if torch.cuda.is_available() else "cpu")
-        console.print(f"{model.name}: windows of {model.window_s:g} s at {model.sample_rate_hz} Hz", markup=False)
+        console.print(f"{model.name}: windows of {model.window_s:g} s at {model.sample_rate_hz} Hz")
         seen: list[Finding] = []
         for finding in findings(model, build):
             seen.append(finding)
-            console.print(f"{'ok  ' if finding.passed else 'FAIL'} {finding.check}: {finding.line}", markup=False)
+            console.print(f"{'ok  ' if finding.passed else 'FAIL'} {finding.check}: {finding.line}")
         failed = [finding.check for finding in seen if not finding.passed]
         if not {"shapes", "numbers"} & set(failed):
             _print_scores(model)
         if failed:
-            console.print(f"{len(failed)} of {len(seen)} checks failed: {', '.join(failed)}", markup=False)
+            console.print(f"{len(failed)} of {len(seen)} checks failed: {', '.join(failed)}")
             raise SystemExit(1)
         console.print(f"all {len(seen)} checks passed")
 

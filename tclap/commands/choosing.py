@@ -81,7 +81,7 @@ class Best(SweepFlags):
         _print_test_scores(found, seeds[0].configuration)
         warning = untrained_warning(seeds[0].configuration.model.weights)
         if warning:
-            console.print(warning.replace("*", ""), style="red", markup=False)
+            console.print(warning.replace("*", ""), style="red")
         chosen = max(seeds, key=lambda trial: trial.metrics[metric])
         why = {
             "sweep": sweep.name,
@@ -93,7 +93,7 @@ class Best(SweepFlags):
         version = champion.register(client, uri, chosen, why)
         how = f"seed {chosen.seed}, which has the best {metric} of {len(seeds)} on the evaluation folds"
         done = "registered as" if version.new else "is registered already:"
-        console.print(f"{done} {champion.MODEL} version {version.number}, alias {champion.ALIAS}: {how}", markup=False)
+        console.print(f"{done} {champion.MODEL} version {version.number}, alias {champion.ALIAS}: {how}")
         _say_how_to_load(champion.ADDRESS, uri, self.storage)
 
 
@@ -125,11 +125,10 @@ def _rank(sweep: SweepRecord, metric: str, guards: Sequence[Guard]) -> tuple[str
             "The winner was chosen by these scores, so its differences are too large by chance; p is adjusted (Holm) "
             f"for all {(len(paired) + 1) * len(paired) // 2} pairs that might have been compared, "
             "the intervals are not.",
-            markup=False,
         )
     seeds = [trial for trial in sweep.trials if trial.config_hash == best]
-    console.print(f"winner: {best}  {label(seeds[0].configuration)}", markup=False)
-    console.print(spread(seeds[0].configuration.vary_draws), markup=False)
+    console.print(f"winner: {best}  {label(seeds[0].configuration)}")
+    console.print(spread(seeds[0].configuration.vary_draws))
     return best, seeds
 
 
@@ -153,9 +152,9 @@ class Report(SweepFlags):
         varied = sweep.trials[0].configuration.vary_draws
         files += write_leaderboard(frame, objectives, out / "leaderboard", vary_draws=varied)
         files += write_study_plots(frame, objectives, out)
-        console.print(f"{len(frame)} rows of {frame['config_hash'].nunique()} configurations", markup=False)
+        console.print(f"{len(frame)} rows of {frame['config_hash'].nunique()} configurations")
         for file in files:
-            console.print(str(file), markup=False)
+            console.print(str(file))
 
 
 def _print_table(title: str, cells: pd.DataFrame) -> None:
@@ -169,7 +168,7 @@ def _print_table(title: str, cells: pd.DataFrame) -> None:
         table.add_row(*row)
     console.print(table)
     if len(cells) > SHOWN_ROWS:
-        console.print(f"and {len(cells) - SHOWN_ROWS} more (`tclap report` writes them all)", markup=False)
+        console.print(f"and {len(cells) - SHOWN_ROWS} more (`tclap report` writes them all)")
 
 
 def _print_test_scores(found: TestScores, configuration: Configuration) -> None:
@@ -194,7 +193,7 @@ def _print_test_scores(found: TestScores, configuration: Configuration) -> None:
         )
     console.print(table)
     if len(found.winner) > 1:
-        console.print("intervals over recordings are those of one seed: the means of the seeds' bounds", markup=False)
+        console.print("intervals over recordings are those of one seed: the means of the seeds' bounds")
 
 
 def _mean_interval(scores: Sequence[Logged], name: str, signed: bool = False) -> str:
@@ -206,9 +205,9 @@ def _mean_interval(scores: Sequence[Logged], name: str, signed: bool = False) ->
 
 
 def _say_how_to_load(address: str, uri: str, storage: Path) -> None:
-    console.print("to use it in Python:", markup=False)
-    console.print(f'  import mlflow; mlflow.set_tracking_uri("{shown(uri)}")', markup=False)
+    console.print("to use it in Python:")
+    console.print(f'  import mlflow; mlflow.set_tracking_uri("{shown(uri)}")')
     question = '{"audio": ["a.wav", "b.wav"], "text": ["dog before cat"]}'
-    console.print(f'  mlflow.pyfunc.load_model("{address}").predict({question})', markup=False)
+    console.print(f'  mlflow.pyfunc.load_model("{address}").predict({question})')
     flag = "" if storage == Path("runs") else f" --storage {shlex.quote(str(storage))}"
-    console.print(f'or: tclap score {address} a.wav b.wav "dog before cat"{flag}', markup=False)
+    console.print(f'or: tclap score {address} a.wav b.wav "dog before cat"{flag}')

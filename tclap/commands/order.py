@@ -14,7 +14,7 @@ from tclap.console import console
 from tclap.evaluation.statistics import Score
 from tclap.evaluation.suites import READERS, read_suite
 from tclap.evaluation.suites.scoring import score_suite
-from tclap.scored import open_model
+from tclap.scored import check_for_any_data, open_model
 
 MEANING = {
     "item": "the right caption is nearest",
@@ -31,6 +31,7 @@ class Order(ModelFlags):
     path: CliPositionalArg[Path] = Field(description="the suite's folder, or its csv or json")
 
     def cli_cmd(self) -> None:
+        check_for_any_data(self.model)
         suite = read_suite(self.suite, self.path)
         model = open_model(self.model, self.weights, self.trainable)
         model.module().to("cuda" if torch.cuda.is_available() else "cpu")

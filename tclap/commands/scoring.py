@@ -16,7 +16,6 @@ from tclap import models
 from tclap.config import Trainable
 from tclap.console import console
 from tclap.data import dataset as datasets
-from tclap.errors import InputError
 from tclap.evaluation.captioned import find_clips, read_captions
 from tclap.evaluation.retrieval import retrieve
 from tclap.evaluation.statistics import Score
@@ -25,7 +24,7 @@ from tclap.experiment import evaluate, open_workspace
 from tclap.models.protocol import ContrastiveModel
 from tclap.places import cache_folder, check_writable, write_atomically
 from tclap.report.published import model_column, retrieval_rows
-from tclap.scored import is_checkpoint, open_model, open_on
+from tclap.scored import check_for_any_data, is_checkpoint, open_model, open_on
 
 BASELINES = ("CLAP", "CLAP-LAION")
 
@@ -81,12 +80,8 @@ class Retrieval(ModelFlags):
     allow_missing: bool = Field(False, description="evaluate without the clips that are missing or unusable")
 
     def cli_cmd(self) -> None:
-        trained_here = is_checkpoint(self.model)
+        check_for_any_data(self.model)
         clips = find_clips(self.audio, read_captions(self.captions))
-        if not trained_here and models.family(self.model).untrained is not None:
-            raise InputError(
-                f"{self.model}'s base knows one dataset's classes: give a checkpoint folder, or a pretrained model"
-            )
         model = open_model(self.model, self.weights, self.trainable)
         model.module().to("cuda" if torch.cuda.is_available() else "cpu")
         result = retrieve(model, clips, self.allow_missing)

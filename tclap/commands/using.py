@@ -68,7 +68,6 @@ class Score(TrainedModel):
                 f"note: longer than a window of {model.window_s:g} s: {', '.join(longer)}: heard in windows that "
                 "overlap by half, each text compared with the best; what lasts longer than half a window may be cut",
                 style="yellow",
-                markup=False,
             )
 
 

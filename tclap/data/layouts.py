@@ -77,6 +77,8 @@ def _layout(root: Path) -> tuple[str, Callable[[Path], Dataset]]:
         )
     if tables:
         return "a csv", lambda folder: _csv(tables[0])
+    if "audio" in _class_folders(root):
+        raise InputError(f"{root / 'meta' / 'esc50.csv'} not found, and nothing else says what is in {root / 'audio'}")
     if _class_folders(root):
         return "a folder for each class", _folders
     raise InputError(f"{root} is in no layout that is known: {LAYOUTS}")

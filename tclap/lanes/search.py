@@ -140,7 +140,6 @@ def _describe(settings: SearchSettings, limit: int) -> None:
     console.print(
         f"search {settings.name}: {limit} of {points} configurations ({space}), sampler {settings.sampler}, "
         f"maximising {' and '.join(settings.objectives)}, seeds {', '.join(map(str, settings.seeds))}",
-        markup=False,
     )
 
 

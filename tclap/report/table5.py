@@ -61,7 +61,7 @@ def shown_frame(scored: Sequence[ScoredModel]) -> pd.DataFrame:
         [
             one.model,
             *(_cell(one.scores.get(task)) for task in tasks),
-            one.problem or ("random weights: means nothing" if one.untrained else ""),
+            "not scored" if one.problem else "random weights: means nothing" if one.untrained else "",
         ]
         for one in scored
     ]

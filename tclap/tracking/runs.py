@@ -194,7 +194,7 @@ def read_score_facts(client: MlflowClient, run_id: str) -> dict[str, Score]:
     if not any(file.path == SCORES_FILE for file in client.list_artifacts(run_id)):
         return {}
     with tempfile.TemporaryDirectory() as scratch:
-        text = Path(client.download_artifacts(run_id, SCORES_FILE, scratch)).read_text()
+        text = Path(client.download_artifacts(run_id, SCORES_FILE, scratch)).read_text(encoding="utf-8")
     return {name: Score(**score) for name, score in json.loads(text).items()}
 
 

@@ -43,7 +43,7 @@ def write(folder: Path, model: ContrastiveModel, provenance: Mapping[str, object
         "fingerprint": model.fingerprint(),
         "provenance": dict(provenance),
     }
-    (folder / CONFIG).write_text(json.dumps(config, indent=1))
+    (folder / CONFIG).write_text(json.dumps(config, indent=1), encoding="utf-8")
 
 
 def load(folder: Path) -> ContrastiveModel:

@@ -5,6 +5,7 @@ import pytest
 import soundfile
 import torch
 
+from tclap.data.audio import decode
 from tclap.data.compose import WINDOW_RMS
 from tclap.data.dataset import Dataset
 from tclap.errors import InputError
@@ -35,8 +36,9 @@ def write(path: Path, wave: np.ndarray) -> str:
 def test_a_file_of_a_window_is_heard_whole_and_a_shorter_one_padded(mini: Mini, tmp_path: Path) -> None:
     mini.eval()
     texts = ["tick before hum", "The sound of tick"]
-    whole, short = noise(2.0, 0), noise(0.5, 1)
-    found = similarities(mini, [write(tmp_path / "a.wav", whole), write(tmp_path / "b.wav", short)], texts)
+    paths = [write(tmp_path / "a.wav", noise(2.0, 0)), write(tmp_path / "b.wav", noise(0.5, 1))]
+    found = similarities(mini, paths, texts)
+    whole, short = (decode(Path(path), RATE) for path in paths)
     padded = np.pad(short, (0, 2 * RATE - len(short)))  # and not repeated
     np.testing.assert_allclose(found.to_numpy(), heard(mini, np.stack([whole, padded]), texts), atol=1e-5)
     assert found.index.tolist() == [str(tmp_path / "a.wav"), str(tmp_path / "b.wav")]
@@ -50,6 +52,7 @@ def test_a_longer_file_is_heard_in_windows_that_overlap_by_half(mini: Mini, tmp_
     texts = ["tick before hum", "hum before tick"]
     wave = noise(seconds, 2) * np.linspace(0.1, 1, round(seconds * RATE), dtype=np.float32)
     path = write(tmp_path / "long.wav", wave)
+    wave = decode(Path(path), RATE)
     found = similarities(mini, [path], texts)
     starts = sorted({*range(0, len(wave) - 2 * RATE, RATE), len(wave) - 2 * RATE})
     windows = np.stack([wave[start : start + 2 * RATE] for start in starts])

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from tclap import models
-from tclap.config import ModelSettings
+from tclap.config import DataSettings, ModelSettings
 from tclap.errors import InputError
 from tclap.evaluation.embed import zste_scores
 from tclap.models.conformance import findings
@@ -125,7 +125,7 @@ def test_an_embedder_is_scored_and_its_checkpoint_loads(mine, dataset, dataset_d
     mine.build = lambda: Sounds(timed)
     model = models.load("mine:build")
     assert isinstance(model, ContrastiveModel)
-    scores = zste_scores(model, dataset, dataset_digest, (4,), 1, 0, tmp_path)
+    scores = zste_scores(model, dataset, dataset_digest, (4,), DataSettings(eval_takes=1), tmp_path)
     assert scores["3A"].n == 30
     checkpoint.save(tmp_path / "c", model, {})
     again = checkpoint.load(tmp_path / "c")

@@ -11,7 +11,6 @@ from tclap.axes import expand, parse_vary
 from tclap.config import Configuration, LossCoefficients, OptimiserSettings, StageASettings, config_hash
 from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
-from tclap.places import Result
 from tclap.report.tables import (
     SHOWN,
     about_scores,
@@ -22,6 +21,7 @@ from tclap.report.tables import (
     setting_columns,
     write_tables,
 )
+from tclap.sweep.ledger import Result
 
 STORED = Path(__file__).parent / "data" / "table4.csv"
 ROWS = [("B", 0, 0, 0, 0), ("B", 1, 0, 1, 0), ("AB", 1, 1, 1, 1)]
