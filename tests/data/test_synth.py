@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from tclap.data import audio, synth
+from tclap.data import audio, layouts, synth
 from tclap.data import dataset as datasets
 from tclap.data.dataset import Dataset
 from tclap.errors import InputError
@@ -38,13 +38,13 @@ def test_no_two_clips_are_equal(dataset: Dataset) -> None:
 def test_is_seeded(dataset_digest: str, tmp_path: Path) -> None:
     same = synth.write_dataset(tmp_path / "same", classes=6, clips=10, seed=0)
     other = synth.write_dataset(tmp_path / "other", classes=6, clips=10, seed=1)
-    assert datasets.digest(datasets.read_index(same)) == dataset_digest
-    assert datasets.digest(datasets.read_index(other)) != dataset_digest
+    assert datasets.digest(layouts.read_index(same)) == dataset_digest
+    assert datasets.digest(layouts.read_index(other)) != dataset_digest
 
 
 def test_a_larger_dataset_holds_a_smaller_one(dataset: Dataset, tmp_path: Path) -> None:
-    more = datasets.read_index(synth.write_dataset(tmp_path / "more", classes=7, clips=15, seed=0))
-    assert more.class_names[:6] == dataset.class_names
+    more = layouts.read_index(synth.write_dataset(tmp_path / "more", classes=7, clips=15, seed=0))
+    assert set(dataset.class_names) < set(more.class_names)
     for name in dataset.filenames[::9]:
         assert (more.root / "audio" / name).read_bytes() == (dataset.root / "audio" / name).read_bytes()
 
@@ -94,5 +94,5 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     out = tmp_path / "deep" / "out"
     out.mkdir(parents=True)
     assert synth.write_dataset(out, classes=2, clips=5) == out
-    assert len(datasets.read_index(out).filenames) == 10
+    assert len(layouts.read_index(out).filenames) == 10
     assert [p.name for p in out.parent.iterdir()] == ["out"]  # no scratch left behind
