@@ -218,6 +218,11 @@ def _values(configuration: Configuration, axis: Axis) -> tuple[Any, ...]:
     return tuple(found)
 
 
+def has_axis(configuration: Configuration, axis: Axis) -> bool:
+    """Whether the configuration has a stage that takes it."""
+    return bool(_values(configuration, axis))
+
+
 def value_of(configuration: Configuration, axis: Axis) -> Any:
     """The configuration's value on `axis`; None if it has no such stage.
 

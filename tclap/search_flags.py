@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from tclap.axes import apply, check_variations, has_axis
 from tclap.config import COEFFICIENTS, Configuration, LossCoefficients
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS, HARD_COLUMNS, ORDER
 from tclap.flags import SweepSettings
 
-OBJECTIVES = tuple(
-    f"zste/{name}" for name in ("order", "temporal", "mean", *COLUMNS, *EXTRA_COLUMNS, *HARD_COLUMNS, *ORDER)
+OBJECTIVES = (
+    *(f"zste/{name}" for name in ("order", "temporal", "mean", *COLUMNS, *EXTRA_COLUMNS, *HARD_COLUMNS)),
+    *ORDER,
 )
 
 
@@ -37,6 +39,20 @@ class SearchSettings(SweepSettings):
             raise ValueError(f"objectives are distinct ones of {', '.join(OBJECTIVES)}")
         return names
 
+    @model_validator(mode="after")
+    def _variations_are_lists_of_something_else(self) -> SearchSettings:
+        check_variations(self.variations())
+        own = {"stages", *COEFFICIENTS, "batch_size", *(("lr",) if self.lrs else ())}
+        for variation in self.variations():
+            if variation.is_range:
+                raise ValueError(f"--vary {variation.axis.name}: a search takes lists of values, not ranges, so far")
+            if variation.axis.name in own:
+                raise ValueError(f"--vary {variation.axis.name}: a search has flags of its own for it")
+            for stages in self.stages:
+                if not has_axis(self.configuration(stages, LossCoefficients(), 1), variation.axis):
+                    raise ValueError(f"--vary {variation.axis.name}: stages {stages} have none; choose other --stages")
+        return self
+
     @field_validator("stages", "lrs")
     @classmethod
     def _choices_are_distinct(cls, choices: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -54,15 +70,17 @@ class SearchSettings(SweepSettings):
     def choices(self) -> dict[str, tuple[Any, ...]]:
         """Parameter -> the values that it may take, in order; the search space is their product."""
         weights = tuple(i / 4 for i in range(9)) if self.any_alpha else (0, 1)
-        lrs = {"lr": self.lrs} if self.lrs else {}
-        return {"stages": self.stages, **dict.fromkeys(COEFFICIENTS, weights), "batch_size": self.batch_sizes, **lrs}
+        own = {"stages": self.stages, **dict.fromkeys(COEFFICIENTS, weights), "batch_size": self.batch_sizes}
+        own |= {"lr": self.lrs} if self.lrs else {}
+        return own | {variation.axis.name: variation.values for variation in self.variations()}
 
     def at(self, point: dict[str, Any]) -> Configuration:
         """The configuration at one point of the search space."""
         coefficients = LossCoefficients(**{name: point[name] for name in COEFFICIENTS})
-        return self.configuration(
+        configuration = self.configuration(
             point["stages"], coefficients, point["batch_size"], self.match_steps, point.get("lr", self.lr)
         )
+        return apply(configuration, {v.axis: point[v.axis.name] for v in self.variations()})
 
     def identity(self) -> dict[str, Any]:
         """As for every sweep; a search may be continued with more trials."""

@@ -12,6 +12,7 @@ import pandas as pd
 from pydantic import BaseModel, Field
 from rich.table import Table
 
+from tclap.axes import label
 from tclap.config import Configuration
 from tclap.console import console
 from tclap.evaluation.order import ORDER_COLUMNS
@@ -30,7 +31,6 @@ from tclap.report.leaderboard import (
     write_leaderboard,
 )
 from tclap.report.tables import mean_and_interval, setting_columns, settings_label, untrained_warning, write_tables
-from tclap.sweep.plan import label
 
 # What needs MLflow or Optuna is imported where it is used: it takes seconds, and other commands should not wait.
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from tclap.axes import label, varying
 from tclap.config import Configuration, config_hash
 from tclap.console import console
 from tclap.flags import SweepSettings
@@ -24,7 +25,7 @@ from tclap.lanes.stopping import say_how_to_go_on, stopping_cleanly
 from tclap.places import at, stop_requested
 from tclap.sweep.job import Job
 from tclap.sweep.ledger import read_ledger
-from tclap.sweep.plan import describe, label, make_plan, shared_settings
+from tclap.sweep.plan import describe, make_plan, shared_settings
 from tclap.sweep.sources import JobSource, ListSource
 from tclap.tracking import runs as tracking
 from tclap.tracking.uri import browse_command
@@ -96,7 +97,8 @@ def run_jobs(
         open_cluster()
         preflight.check_room(settings, ray.cluster_resources())
         store = open_store(start)
-        sweep, board = sweep_of(start, store), Board(start, store, tried, objectives)
+        differ = varying(job.configuration for job in (*examples, *known) if job.configuration.stages != "A")
+        sweep, board = sweep_of(start, store, differ), Board(start, store, tried, objectives)
         try:
             console.print(f"leaderboard: {board.link()}")
             lanes = settings.concurrent_trials or room_for_lanes(sweep)
@@ -110,7 +112,7 @@ def run_jobs(
             stopped = functools.partial(stop_requested, at(sweep.folder))
             one_makes_all = sweep.origin is not None
             searcher = SourceSearcher(source, shared, 1 if one_makes_all else lanes, ledger, stopped, prepared)
-            with Progress(known, total, ledger, mailbox, shown, board.update) as progress:
+            with Progress(known, total, ledger, mailbox, shown, differ, board.update) as progress:
                 run_trials(searcher, sweep, mailbox, lanes, [progress, Leftovers()])
             ray.kill(mailbox)
             if searcher.preparation_failed:

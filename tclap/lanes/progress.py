@@ -11,12 +11,12 @@ from ray import tune
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
+from tclap.axes import Axis, label
 from tclap.console import console
 from tclap.lanes.trials import RETRIES
 from tclap.sweep.estimate import Estimate
 from tclap.sweep.job import DONE, FAILED, STOPPED, Job
 from tclap.sweep.ledger import Ledger
-from tclap.sweep.plan import label
 
 LOOK_EVERY_S = 1.0
 
@@ -31,13 +31,16 @@ class Progress(tune.Callback):
         ledger: Ledger,
         mailbox: ray.actor.ActorHandle,
         shown: Sequence[str],
+        varying: Sequence[Axis],
         update: Callable[[str], bool],
     ) -> None:
-        """jobs: those known beforehand; total: how many there will be; shown: metrics in the line of an ended job.
+        """jobs: those known beforehand; total: how many there will be; shown: metrics in the line of an ended job;
+        varying: what its configurations differ in.
 
         update: is told how far the sweep is when a job has ended, and says whether it took that.
         """
         self._update, self._changed = update, True
+        self._varying = varying
         done = sum(ledger.is_done(job.configuration, job.seeds) for job in jobs)
         self._total, self._ended, self._failed = total, done, 0
         self._ledger, self._mailbox, self._shown = ledger, mailbox, shown
@@ -85,10 +88,10 @@ class Progress(tune.Callback):
         self._count(job)
         if result["outcome"] == FAILED:
             self._failed += 1
-            self.say(f"FAILED {label(job.configuration)}: {result['reason']}", "red")
+            self.say(f"FAILED {self._label(job)}: {result['reason']}", "red")
         elif result["outcome"] == DONE:
             scores = "  ".join(f"{n.removeprefix('zste/')} {result[n]:.1f}" for n in self._shown if n in result)
-            self.say(f"[{self._ended}/{self._total}] {label(job.configuration)}  {scores}  {self._time_left()}")
+            self.say(f"[{self._ended}/{self._total}] {self._label(job)}  {scores}  {self._time_left()}")
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.say(f"lost, and tried again from its last checkpoint: {self._name(trial)}", "yellow")
@@ -128,9 +131,12 @@ class Progress(tune.Callback):
             job = self._running.get(name)
             if lane not in self._of_lane:
                 self._of_lane[lane] = self._bars.add_task("", total=None, note="")
-            named = name if job is None else f"{name}  {label(job.configuration)}"
+            named = name if job is None else f"{name}  {self._label(job)}"
             total = None if job is None else job.configuration.optimiser.steps
             self._bars.update(self._of_lane[lane], description=f"  {lane}  {named}", completed=step, total=total)
+
+    def _label(self, job: Job) -> str:
+        return label(job.configuration, self._varying)
 
     def _count(self, job: Job) -> None:
         self._ended += 1
@@ -144,4 +150,4 @@ class Progress(tune.Callback):
 
     def _name(self, trial: Any) -> str:
         job = Job.from_json(trial.config["job"])
-        return "base model and features" if job.prepares else label(job.configuration)
+        return "base model and features" if job.prepares else self._label(job)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import shlex
 import uuid
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from tclap.config import Configuration
+from tclap.config import COEFFICIENTS, Configuration
 from tclap.console import console
 from tclap.errors import InputError
 from tclap.lanes import preflight
@@ -123,14 +124,10 @@ def _owner(settings: SearchSettings, dataset_digest: str) -> dict[str, Any]:
 
 def _stage_a_plan(settings: SearchSettings) -> Plan:
     """One configuration for each stage-A run that the search may need, and for each batch size."""
-    choices = settings.choices()
-    corner = {name: values[0] for name, values in choices.items()}
-    points = [
-        {**corner, "stages": stages, "batch_size": batch_size, "lr": lr}
-        for batch_size in choices["batch_size"]
-        for lr in choices.get("lr", (settings.lr,))
-        for stages in choices["stages"]
-    ]
+    # The coefficients are stage B's alone.
+    choices = {name: v[:1] if name in COEFFICIENTS else v for name, v in settings.choices().items()}
+    order = ("batch_size", *(name for name in choices if name not in ("batch_size", "stages")), "stages")
+    points = [dict(zip(order, values, strict=True)) for values in itertools.product(*(choices[n] for n in order))]
     return make_plan(map(settings.at, points), settings.seeds)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from tclap.axes import Axis
 from tclap.cache import node_cache, publish, published_dataset
 from tclap.config import Configuration
 from tclap.console import console
@@ -111,8 +112,11 @@ def open_store(start: Start) -> Store:
     return Store(client, experiment_id, run_id, uri, page)
 
 
-def sweep_of(start: Start, store: Store) -> Sweep:
-    """What lanes need to know of the sweep; a synthetic dataset is published if nodes have no storage in common."""
+def sweep_of(start: Start, store: Store, varying: Sequence[Axis]) -> Sweep:
+    """What lanes need to know of the sweep, whose configurations differ in the axes `varying`.
+
+    A synthetic dataset is published if nodes have no storage in common.
+    """
     settings = start.settings
     storage = settings.storage.resolve()
     mirrored = not is_local(storage)
@@ -133,6 +137,7 @@ def sweep_of(start: Start, store: Store) -> Sweep:
         tracking_uri=store.uri,
         experiment_id=store.experiment_id,
         parent_run_id=store.run_id,
+        varying=tuple(axis.name for axis in varying),
     )
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tclap.axes import label
+from tclap.axes import label, varying
 from tclap.config import Configuration, config_hash, with_seed
 from tclap.sweep.job import Job
 from tclap.sweep.ledger import Ledger, Result
@@ -57,7 +57,7 @@ def describe(plan: Plan, ledger: Ledger) -> str:
         f"{len(plan.trials())} configurations and {shared} stage-A run{'s' * (shared != 1)}, "
         f"seeds {', '.join(map(str, plan.seeds))}"
     ]
-    remaining = 0
+    remaining, differ = 0, varying(plan.trials())
     for job in plan.jobs:
         finished = [result.seed for result in ledger.of(job.configuration, job.seeds)]
         steps = job.configuration.optimiser.steps
@@ -69,7 +69,7 @@ def describe(plan: Plan, ledger: Ledger) -> str:
             notes.append(f"shared by {users[job.hash]} AB configurations")
         if finished:
             notes.append("done" if len(finished) == len(job.seeds) else f"seeds {finished} done")
-        lines.append(f"  {job.hash}  {label(job.configuration)}  ({', '.join(notes)})")
+        lines.append(f"  {job.hash}  {label(job.configuration, differ)}  ({', '.join(notes)})")
     lines.append(_estimate(remaining, list(ledger.results.values())))
     return "\n".join(lines)
 

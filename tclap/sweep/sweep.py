@@ -23,6 +23,7 @@ class Sweep:
     tracking_uri: str
     experiment_id: str
     parent_run_id: str
+    varying: tuple[str, ...] = ()  # names of the axes that its configurations differ in, for the names of runs
 
     @property
     def is_shared(self) -> bool:

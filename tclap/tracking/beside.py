@@ -18,6 +18,7 @@ from typing import Any, Self
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
+from tclap.axes import find_axis
 from tclap.config import Configuration
 from tclap.evaluation.statistics import Score
 from tclap.places import at, seed_folder
@@ -122,6 +123,7 @@ def open_run(sweep: Sweep, configuration: Configuration, seed: int) -> tuple[Mlf
         configuration,
         seed,
         stage_a.run_id if stage_a else None,
+        [find_axis(name) for name in sweep.varying],
     )
     return client, run_id
 

@@ -24,6 +24,7 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 
+from tclap.axes import Axis, label
 from tclap.config import Configuration, config_hash
 from tclap.errors import InputError
 from tclap.evaluation.statistics import Score
@@ -31,7 +32,6 @@ from tclap.evaluation.zste import summary
 from tclap.places import Place
 from tclap.redact import shown
 from tclap.sweep.ledger import Result
-from tclap.sweep.plan import label
 from tclap.tracking.uri import answering as answering
 from tclap.tracking.uri import check_not_deleted, database_file
 from tclap.tracking.uri import is_away as is_away
@@ -106,13 +106,14 @@ def child_run(
     configuration: Configuration,
     seed: int,
     stage_a_run_id: str | None,
+    varying: Sequence[Axis] = (),
 ) -> str:
-    """Run id of one configuration and seed, RUNNING."""
+    """Run id of one configuration and seed, RUNNING. varying: what the run's name tells besides the usual."""
     stage_a = {"stage_a_run": stage_a_run_id} if stage_a_run_id else {}
     tags = {
         "kind": KIND_STAGE_A if configuration.stages == "A" else KIND_TRIAL,
         "mlflow.parentRunId": parent_id,
-        "mlflow.runName": f"{label(configuration)}  seed {seed}",
+        "mlflow.runName": f"{label(configuration, varying)}  seed {seed}",
         "host": socket.gethostname(),
         **stage_a,
         **_provenance(),

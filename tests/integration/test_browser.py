@@ -5,6 +5,7 @@ that it took lie in build/screenshots.
 """
 
 import shutil
+from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
@@ -20,16 +21,17 @@ from tests.integration.services import mlflow_server
 pytestmark = pytest.mark.browser
 SCREENSHOTS = REPO / "build" / "screenshots"
 METRIC = "zste/temporal"
-ROWS = [("B", {}), ("B", {"alpha_st": 0, "alpha_ct": 0})]  # one wave: each takes half a minute
+ROWS = [("B", {}), ("B", {"alpha_st": 0, "alpha_ct": 0})]
 PATIENCE_S = 60
 
 
 @pytest.fixture(scope="module")
 def sweep(root, tmp_path_factory):
-    """Two rows of Table IV at toy size; (MLflow's database, client, the parent's run, its trials' runs)."""
+    """Two rows of Table IV at toy size; (MLflow's database, the parent's run, its trials' runs)."""
     storage = tmp_path_factory.mktemp("storage")
     process = run_rows(ROWS, "--data", root, "--storage", storage, "--name", "browsed", *TINY)
     assert process.returncode == 0, process.stdout + process.stderr
+    (storage / "printed.txt").write_text(process.stdout)
     database = f"sqlite:///{storage / 'mlflow.db'}"
     client = MlflowClient(database)
     experiment = client.get_experiment_by_name("tclap").experiment_id
@@ -135,10 +137,51 @@ def test_table_and_plot_are_shown(browser, site, sweep):
     _, parent, _ = sweep
     browser.get(f"{site}/#/experiments/{parent.info.experiment_id}/runs/{parent.info.run_id}/artifacts")
     click(browser, "//*[text()='table4.md']")
-    see(browser, "alpha_st", "ours (1)", "51.30", "Rows named paper are Table IV as printed")
+    see(browser, "α_st", "ours (1)", "51.30", "Rows named paper are Table IV as printed")
     browser.save_screenshot(SCREENSHOTS / "table.png")
     click(browser, "//*[text()='table4.png']")
     plot = until(browser, lambda _: browser.find_element(By.CSS_SELECTOR, "img[src^='blob:']"))
     # A picture that could not be read has no width of its own.
     until(browser, lambda _: plot.get_property("naturalWidth") > 500 and plot.size["height"] > 50)
     browser.save_screenshot(SCREENSHOTS / "plot.png")
+
+
+def folder_of(sweep):
+    """The sweep's own folder, beside the database."""
+    return Path(sweep[0].removeprefix("sqlite:///")).parent
+
+
+def test_the_link_that_is_printed_opens_the_leaderboard_sorted_by_the_objective(browser, site, sweep):
+    printed = (folder_of(sweep) / "printed.txt").read_text().splitlines()
+    links = [line.removeprefix("leaderboard: ") for line in printed if line.startswith("leaderboard: ")]
+    assert len(links) == 2  # when the sweep starts, and at its end
+    assert len(set(links)) == 1
+    browser.get(site + links[0].partition(":5000")[2])
+    see(browser, "zste/order", "zste/1", "2 matching runs")
+    assert order_in_address(browser) == ("metrics.`zste/order`", True)
+    browser.save_screenshot(SCREENSHOTS / "leaderboard.png")
+
+
+def test_the_parents_page_tells_how_far_it_is_and_which_is_best(browser, site, sweep):
+    _, parent, _ = sweep
+    browser.get(f"{site}/#/experiments/{parent.info.experiment_id}/runs/{parent.info.run_id}")
+    see(browser, "browsed: done", "Best so far:")
+    browser.save_screenshot(SCREENSHOTS / "note.png")
+
+
+def test_the_report_opens_from_disk_and_sorts(browser, sweep):
+    report = folder_of(sweep) / "browsed" / "report.html"
+    browser.get(report.as_uri())
+    see(browser, "Leaderboard", "zste/order")
+    table = browser.find_element(By.CSS_SELECTOR, "table.sortable")
+    header = table.find_elements(By.TAG_NAME, "th")[-1]
+    before = [row.text for row in table.find_elements(By.CSS_SELECTOR, "tbody tr")]
+    assert len(before) == len(ROWS)
+    header.click()
+    header.click()
+    after = [row.text for row in table.find_elements(By.CSS_SELECTOR, "tbody tr")]
+    assert sorted(after) == sorted(before)
+    assert "://" not in "".join(
+        tag.get_attribute("src") or "" for tag in browser.find_elements(By.CSS_SELECTOR, "script[src], img[src^=http]")
+    )
+    browser.save_screenshot(SCREENSHOTS / "report.png")
