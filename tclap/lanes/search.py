@@ -65,12 +65,13 @@ def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -
                 settings.seeds,
                 _say_waiting,
             )
-            total = limit - done_before + len(stage_a)
+            total = limit + len(stage_a)
 
             def asked() -> Sequence[Configuration]:
                 return [settings.at(point) for point in (*points, *source.asked)]
 
-            run_jobs(start, shared.jobs, stage_a, source, total, settings.objectives, asked, settings.objectives)
+            maximised = settings.objectives
+            run_jobs(start, shared.jobs, stage_a, source, total, done_before, maximised, asked, maximised)
             source.tell_untold()
             points += source.asked
         return _conclude(start, settings, list(dict.fromkeys(map(settings.at, points))), limit)
