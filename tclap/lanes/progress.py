@@ -35,8 +35,8 @@ class Progress(tune.Callback):
         varying: Sequence[Axis],
         update: Callable[[str], bool],
     ) -> None:
-        """jobs: those known beforehand; total: how many there will be, `before` of which are done; shown: metrics in the
-        line of an ended job; varying: what its configurations differ in.
+        """jobs: those known beforehand; total: how many there will be, `before` of which are done; shown: metrics in
+        the line of an ended job; varying: what its configurations differ in.
 
         update: is told how far the sweep is when a job has ended, and says whether it took that.
         """
