@@ -147,7 +147,7 @@ class Report(SweepFlags):
         check_writable(out)
         frame = sweep.frame()
         warning = untrained_warning(sweep.trials[0].configuration.model.weights)
-        files = write_tables(frame, out / sweep.table, warning)
+        files = write_tables(frame, out / sweep.table, warning, sweep.about(client), sweep.links())
         objectives = _objectives(sweep)
         varied = sweep.trials[0].configuration.vary_draws
         files += write_leaderboard(frame, objectives, out / "leaderboard", vary_draws=varied)

@@ -89,7 +89,8 @@ class Board:
             return
         with staged(self._start.settings.sweep_folder) as written:
             files = write_tables(frame, written / table, self._warning, self._about(), self._links())
-            files.append(write_rows(frame, table, () if searched is None else self._objectives, written))
+            maximised = () if searched is None else self._objectives
+            files.append(write_rows(frame, table, maximised, written, self._start.sound, self._store.page))
             files.append(self._write_page(frame, status, written))
             files += [] if searched is None else searched(frame, written)
             console.print(files[1].read_text(encoding="utf-8"))

@@ -56,7 +56,7 @@ def run_sweep(settings: SweepSettings, configurations: Sequence[Configuration], 
             return configurations
 
         if left:
-            run_jobs(start, left, plan.jobs, source, total, SHOWN, tried, OBJECTIVES)
+            run_jobs(start, left, plan.jobs, source, total, total - len(left), SHOWN, tried, OBJECTIVES)
         missing = plan.left(start.ledger)
         return conclude(start, tried, OBJECTIVES, table, missing, bool(missing))
 
@@ -67,6 +67,7 @@ def run_jobs(
     known: Sequence[Job],
     source: JobSource,
     total: int,
+    before: int,
     shown: Sequence[str],
     tried: Tried,
     objectives: Sequence[str],
@@ -74,9 +75,9 @@ def run_jobs(
     """Open MLflow and Ray, and run the jobs of `source` on as many lanes as there is room for.
 
     examples: jobs that need all that the source's jobs share. known: those of its jobs that are known beforehand, for
-    the estimate; total: how many there will be. shown: the metrics in the line of an ended job. tried, objectives: as
-    for `Board`. What is done is in the ledger afterwards. Raises InputError if clips cannot be used, if MLflow or Ray
-    does not answer, or if no lane has room.
+    the estimate; total: how many there will be, `before` of which are done. shown: the metrics in the line of an ended
+    job. tried, objectives: as for `Board`. What is done is in the ledger afterwards. Raises InputError if clips cannot
+    be used, if MLflow or Ray does not answer, or if no lane has room.
     """
     # Ray takes a second to import, and a dry run or a finished sweep needs none of it.
     import ray
@@ -112,7 +113,7 @@ def run_jobs(
             stopped = functools.partial(stop_requested, at(sweep.folder))
             one_makes_all = sweep.origin is not None
             searcher = SourceSearcher(source, shared, 1 if one_makes_all else lanes, ledger, stopped, prepared)
-            with Progress(known, total, ledger, mailbox, shown, differ, board.update) as progress:
+            with Progress(known, total, before, ledger, mailbox, shown, differ, board.update) as progress:
                 run_trials(searcher, sweep, mailbox, lanes, [progress, Leftovers()])
             ray.kill(mailbox)
             if searcher.preparation_failed:

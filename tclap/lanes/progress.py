@@ -28,21 +28,21 @@ class Progress(tune.Callback):
         self,
         jobs: Sequence[Job],
         total: int,
+        before: int,
         ledger: Ledger,
         mailbox: ray.actor.ActorHandle,
         shown: Sequence[str],
         varying: Sequence[Axis],
         update: Callable[[str], bool],
     ) -> None:
-        """jobs: those known beforehand; total: how many there will be; shown: metrics in the line of an ended job;
-        varying: what its configurations differ in.
+        """jobs: those known beforehand; total: how many there will be, `before` of which are done; shown: metrics in
+        the line of an ended job; varying: what its configurations differ in.
 
         update: is told how far the sweep is when a job has ended, and says whether it took that.
         """
         self._update, self._changed = update, True
         self._varying = varying
-        done = sum(ledger.is_done(job.configuration, job.seeds) for job in jobs)
-        self._total, self._ended, self._failed = total, done, 0
+        self._total, self._ended, self._failed = total, before, 0
         self._ledger, self._mailbox, self._shown = ledger, mailbox, shown
         left = {job.hash: self._steps_left(job) for job in jobs}
         self._estimate = Estimate({name: steps for name, steps in left.items() if steps}, time.monotonic)
@@ -52,7 +52,7 @@ class Progress(tune.Callback):
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
             console=console, disable=not console.is_terminal, transient=True,
         )  # fmt: skip
-        self._all = self._bars.add_task("sweep", total=total, completed=done, note="")
+        self._all = self._bars.add_task("sweep", total=total, completed=before, note="")
         self._of_lane: dict[str, TaskID] = {}
 
     def __enter__(self) -> Progress:

@@ -21,7 +21,6 @@ from tclap.lanes.start import Start, claimed
 from tclap.places import write_atomically
 from tclap.redact import shown
 from tclap.report.leaderboard import write_leaderboard
-from tclap.report.study_plots import write_study_plots
 from tclap.search_flags import SearchSettings
 from tclap.sweep import journal
 from tclap.sweep import study as studies
@@ -65,12 +64,13 @@ def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -
                 settings.seeds,
                 _say_waiting,
             )
-            total = limit - done_before + len(stage_a)
+            total = limit + len(stage_a)
 
             def asked() -> Sequence[Configuration]:
                 return [settings.at(point) for point in (*points, *source.asked)]
 
-            run_jobs(start, shared.jobs, stage_a, source, total, settings.objectives, asked, settings.objectives)
+            maximised = settings.objectives
+            run_jobs(start, shared.jobs, stage_a, source, total, done_before, maximised, asked, maximised)
             source.tell_untold()
             points += source.asked
         return _conclude(start, settings, list(dict.fromkeys(map(settings.at, points))), limit)
@@ -159,8 +159,8 @@ def _conclude(start: Start, settings: SearchSettings, configurations: Sequence[C
     console.print(f"study: optuna-dashboard {shlex.quote(shown(str(place)))}")
 
     def write_more(frame: pd.DataFrame, folder: Path) -> list[Path]:
-        files = write_leaderboard(frame, settings.objectives, folder / "leaderboard", vary_draws=settings.vary_draws)
-        return files + write_study_plots(frame, settings.objectives, folder)
+        stem, varied = folder / "leaderboard", settings.vary_draws
+        return write_leaderboard(frame, settings.objectives, stem, vary_draws=varied)
 
     unfinished = bool(missing) or len(plan.trials()) < limit
     return conclude(start, lambda: configurations, settings.objectives, "search", missing, unfinished, write_more)

@@ -173,13 +173,16 @@ def write_tables(
     return paths
 
 
-def write_rows(frame: pd.DataFrame, table: str, objectives: Sequence[str], folder: Path) -> Path:
+def write_rows(
+    frame: pd.DataFrame, table: str, objectives: Sequence[str], folder: Path, sound: str = "", page: str = ""
+) -> Path:
     """Write what a sweep's trial runs do not say of themselves, for `tclap report` to rebuild its files from MLflow.
 
-    table: the stem of its table's files; objectives: what a search maximised.
+    table: the stem of its table's files; objectives: what a search maximised; sound: what it heard, for people; page:
+    where a browser finds MLflow.
     """
     rows = [[name, int(seed)] for name, seed in zip(frame["config_hash"], frame["seed"], strict=True)]
-    facts = {"table": table, "objectives": list(objectives), "rows": rows}
+    facts = {"table": table, "objectives": list(objectives), "rows": rows, "sound": sound, "page": page}
     write_atomically(folder / ROWS, json.dumps(facts))
     return folder / ROWS
 

@@ -19,8 +19,10 @@ from pydantic import ValidationError
 from tclap.config import Configuration, config_hash, from_record
 from tclap.errors import InputError
 from tclap.redact import shown
-from tclap.report.tables import ROWS, long_frame
+from tclap.report.grid import About
+from tclap.report.tables import ROWS, about_scores, long_frame
 from tclap.tracking import runs as tracking
+from tclap.tracking.page import run_link
 from tclap.tracking.uri import check_not_deleted, database_file
 
 SCORES = ("zste/", "order/", "retrieval/")
@@ -51,6 +53,20 @@ class SweepRecord:
     table: str  # stem of its table's files
     objectives: tuple[str, ...]  # what a search maximised; none of a fixed list
     trials: tuple[Trial, ...]
+    experiment_id: str = ""
+    sound: str = ""  # what it heard, for people
+    page: str = ""  # where a browser finds MLflow
+
+    def about(self, client: MlflowClient) -> About:
+        """What its tables say of their origin, from the scores.json of each run."""
+        scores = (tracking.read_score_facts(client, trial.run_id) for trial in self.trials)
+        return about_scores((trial.configuration for trial in self.trials), scores, self.sound)
+
+    def links(self) -> dict[tuple[str, int], str]:
+        """(config_hash, seed) -> address of its run."""
+        if not self.page:
+            return {}
+        return {(t.config_hash, t.seed): run_link(self.page, self.experiment_id, t.run_id) for t in self.trials}
 
     def frame(self) -> pd.DataFrame:
         """The same long frame that the sweep itself made its table from."""
@@ -102,6 +118,9 @@ def read_sweep(client: MlflowClient, experiment_id: str, name: str) -> SweepReco
         facts["table"],
         tuple(facts["objectives"]),
         tuple(trials),
+        experiment_id,
+        facts.get("sound", ""),
+        facts.get("page", ""),
     )
 
 

@@ -33,7 +33,8 @@ def test_files_lie_in_shared_storage_and_not_in_the_jobs_folder(finished, cluste
     assert (sweep / "table4.csv").read_text().count("\n") == 1 + 16
     assert len(list(sweep.glob("trials/*/seed-*/checkpoint/model.safetensors"))) == 18
     results = {"table4.csv", "model.safetensors", "mlflow.db", "result.json"}
-    assert [path for path in cluster.ray_folder.rglob("*") if path.name in results] == []
+    found = [path for path in cluster.ray_folder.rglob("*") if path.name in results]
+    assert [path for path in found if "tests" not in path.parts] == []  # tests have small ones of their own
 
 
 def test_storage_in_the_jobs_folder_is_refused(cluster, laptop, root):

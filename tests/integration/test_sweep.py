@@ -19,6 +19,12 @@ COLUMNS_OF_CSV = [
     *("stage", "alpha_st", "alpha_ct", "alpha_so", "alpha_co", "beta", "batch_size", "seed"),
     *("1", "2A", "2B", "2C", "2D", "3A", "3B", "4A", "4B", "5A", "5B", "3A_order"),
 ]
+FILES = {
+    *(f"table4.{kind}" for kind in ("csv", "md", "html", "png", "tex")),
+    "table4_order.csv",
+    "report.html",
+    "rows.json",
+}
 ALL_ONES = [("B", {})]
 
 
@@ -50,13 +56,13 @@ def test_every_configuration_and_seed_has_one_finished_run_with_all_metrics(fini
         names = {a.path for a in client.list_artifacts(run_.info.run_id, "checkpoint")}
         assert names == {"checkpoint/model.safetensors", "checkpoint/config.json"}
     artifacts = {a.path for a in client.list_artifacts(parents[0].info.run_id)}
-    assert artifacts == {"table4.csv", "table4.md", "table4.html", "table4.png", "rows.json"}
+    assert artifacts == FILES
 
 
 def test_mlflow_alone_gives_the_same_table(finished, runs, tmp_path):
     client, found = runs
     sweep = read_sweep(client, found[0].info.experiment_id, "table4")
-    for rebuilt in write_tables(sweep.frame(), tmp_path / sweep.table):
+    for rebuilt in write_tables(sweep.frame(), tmp_path / sweep.table, "", sweep.about(client), sweep.links()):
         assert rebuilt.read_bytes() == (finished[0] / "table4" / rebuilt.name).read_bytes(), rebuilt.name
 
 
@@ -104,8 +110,7 @@ def test_fresh_storage_at_a_url_gives_the_same_numbers_to_the_last_digit(finishe
     assert set(again) <= set(first)
     there = {path.name for path in sweep.iterdir()} - {sweep.name}  # Ray marks folders with an empty object
     assert there == {
-        *(f"table4.{kind}" for kind in ("csv", "md", "html", "png")),
-        "rows.json",
+        *FILES,
         "sweep.json",
         "trials",
         "ray",
