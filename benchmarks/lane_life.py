@@ -44,6 +44,7 @@ def settings_in(folder: Path, name: str, lanes: int) -> SweepSettings:
 
 def sweep(settings: SweepSettings, configurations: list[Configuration]) -> list[Run]:
     """Run it on a Ray of its own; its child runs in the order in which they started."""
+    os.environ.pop("RAY_ADDRESS", None)  # of the Ray before
     ray.init(num_cpus=settings.concurrent_trials, log_to_driver=False, logging_level="CRITICAL")
     try:
         with contextlib.redirect_stdout(io.StringIO()):

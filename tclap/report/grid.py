@@ -98,7 +98,7 @@ def score_grid(
     bold = best_of_column(means)
     seeds = groups["seed"].apply(list).to_dict()
     singles = {str(name): rows.to_numpy().T for name, rows in groups[[*columns]]}  # [columns, seeds]
-    printed = _Printed(columns)
+    printed, settings_of = _Printed(columns), first.to_dict("records")
     lines = []
     for n, name in enumerate(map(str, first.index)):
         runs = [(seed, links.get((name, seed), "")) for seed in seeds[name]]
@@ -106,7 +106,7 @@ def score_grid(
         of_columns = zip(means.to_numpy()[n], halves.to_numpy()[n], bold[n], singles[name], strict=True)
         cells = [_score_cell(mean, half, best, values, name, runs) for mean, half, best, values in of_columns]
         lines.append(Line("ours", (*(Cell(texts[key][n]) for key in varied), who, *cells)))
-        setting = tuple(first.iloc[n].get("stage" if key == "stages" else key) for key in SETTINGS)
+        setting = tuple(settings_of[n].get("stage" if key == "stages" else key) for key in SETTINGS)
         lines += printed.line(setting, {key: texts[key][n] for key in varied})
     same = [f"{SYMBOL_OF[name]} {texts[name][0]}" for name in settings if name not in varied and texts[name][0]]
     parts = [about.line(int(frame["seed"].nunique())), f"all rows: {', '.join(same)}" if same else ""]

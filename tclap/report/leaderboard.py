@@ -18,9 +18,9 @@ from scipy import stats
 
 from tclap.axes import shown as axes_text
 from tclap.errors import InputError
-from tclap.evaluation.statistics import holm, t_half_width
+from tclap.evaluation.statistics import holm
 from tclap.places import write_atomically
-from tclap.report.grid import text_grid
+from tclap.report.grid import means_and_halves, text_grid
 from tclap.report.render import html_page, markdown
 from tclap.report.tables import metric_of, setting_columns
 
@@ -77,19 +77,22 @@ def rank(
     metrics = list(dict.fromkeys([metric, *objectives, *(guard.metric for guard in guards)]))
     columns = {name: column_of(frame, name) for name in metrics}
     settings = setting_columns(frame)
-    most = int(frame.groupby("config_hash")["seed"].nunique().max())
-    rows = []
-    for name, seeds in frame.groupby("config_hash", sort=False):
-        row = {**seeds.iloc[0][settings].to_dict(), "seeds": len(seeds)}
-        for shown, column in columns.items():
-            row[shown] = float(seeds[column].mean(skipna=False))
-            row[shown + INTERVAL] = t_half_width(seeds[column].to_numpy())
-        broken = [guard for guard in guards if not SIGNS[guard.sign](row[guard.metric], guard.bound)]
-        reasons = [f"{guard} does not hold" for guard in broken]
-        reasons += [f"{len(seeds)} of {most} seeds"] * (len(seeds) < most)
-        reasons += [f"no {metric}"] * bool(np.isnan(row[metric]))
-        rows.append({**row, "excluded": "; ".join(reasons), "config_hash": name})
-    ranked = pd.DataFrame(rows)
+    groups = frame.groupby("config_hash", sort=False)
+    ranked = groups[settings].first()
+    ranked["seeds"] = groups.size()
+    means, halves = means_and_halves(frame, list(dict.fromkeys(columns.values())))
+    for shown, column in columns.items():
+        ranked[shown], ranked[shown + INTERVAL] = means[column], halves[column]
+    most = int(groups["seed"].nunique().max())
+    reasons = [
+        *((~SIGNS[g.sign](ranked[g.metric], g.bound), [f"{g} does not hold"] * len(ranked)) for g in guards),
+        (ranked["seeds"] < most, [f"{n} of {most} seeds" for n in ranked["seeds"]]),
+        (ranked[metric].isna(), [f"no {metric}"] * len(ranked)),
+    ]
+    given = [[text if holds else "" for holds, text in zip(where, texts, strict=True)] for where, texts in reasons]
+    ranked["excluded"] = ["; ".join(filter(None, of_row)) for of_row in zip(*given, strict=True)]
+    ranked = ranked.reset_index()
+    ranked["config_hash"] = ranked.pop("config_hash")  # the last column
     comparable = (ranked["seeds"] == most).to_numpy()
     front = np.zeros(len(ranked), bool)
     front[comparable] = pareto_front(ranked.loc[comparable, list(objectives or [metric])].to_numpy())

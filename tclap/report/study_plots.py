@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 FEWEST_FOR_IMPORTANCES = 20
 MOST_CHOICES = 12  # of a setting that is drawn as categories
 MOST_PATHS = 300
+MOST_TRIALS = 600  # that a figure shows: with more, neither a reader nor a forest of importances sees more
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,12 @@ def study_plots(frame: pd.DataFrame, objectives: Sequence[str]) -> StudyPlots:
         return StudyPlots({}, (f"no configuration has {' and '.join(objectives)}",))
     varying = [name for name in names if settings[name].nunique(dropna=False) > 1]
     notes = _moving_together(settings[varying])
+    if len(means) > MOST_TRIALS:
+        kept = _spread(means)
+        notes.append(
+            f"{len(kept)} of {len(means)} configurations are drawn: spread evenly, and each that was the best so far"
+        )
+        means, settings = means.iloc[kept], settings.iloc[kept]
     studies = {name: _study(settings[varying], means[[name]]) for name in objectives}
     figures: dict[str, list[go.Figure]] = {}
     if len(objectives) == 2:
@@ -116,6 +124,13 @@ def _moving_together(settings: pd.DataFrame) -> list[str]:
         for one, other in itertools.combinations(map(str, settings), 2)
         if (codes[one] == codes[other]).all()
     ]
+
+
+def _spread(means: pd.DataFrame) -> np.ndarray:
+    """Positions of `MOST_TRIALS` rows, spread evenly, and of those that were the best so far in a column."""
+    evenly = np.linspace(0, len(means) - 1, MOST_TRIALS).astype(int)
+    best = (means.cummax() > means.cummax().shift(fill_value=-np.inf)).any(axis=1)
+    return np.union1d(evenly, np.flatnonzero(best))
 
 
 def _study(settings: pd.DataFrame, means: pd.DataFrame) -> optuna.study.Study:

@@ -88,6 +88,19 @@ def test_one_trial_for_each_configuration_in_the_order_of_the_frame(
     assert isinstance(temporal.trials[0].distributions["alpha_st"], optuna.distributions.FloatDistribution)
 
 
+def test_thousands_of_configurations_are_thinned_and_what_was_best_is_kept(
+    frame_of: Frame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tclap.report.study_plots.MOST_TRIALS", 5)
+    scores = {(0, 0, 1e-3 * (n + 1)): [90.0 if n == 7 else 50.0 + n / 10] for n in range(40)}
+    plots = study_plots(frame_of(scores), BOTH)
+    (history, *_) = plots.figures["optimization_history"]
+    values = [y for trace in history.data if trace.name == BOTH[0] for y in trace.y]
+    assert max(values) == pytest.approx(90.0)
+    assert len(values) < 40
+    assert any("of 40 configurations are drawn" in note for note in plots.notes)
+
+
 def test_one_objective_has_no_front(frame_of: Frame) -> None:
     assert list(study_plots(frame_of(grid()), BOTH[:1]).figures) == ALL[1:]
 
