@@ -13,6 +13,7 @@ import pytest
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 
+from tests.integration.checker import problems_of_study
 from tests.integration.conftest import REPO, TINY, run
 
 
@@ -40,6 +41,7 @@ def test_a_search_goes_on_with_more_trials_and_logs_plots_and_leaderboard(search
     journal = optuna.storages.journal.JournalFileBackend(str(folder / "study.journal"))
     study = optuna.load_study(study_name="search", storage=optuna.storages.JournalStorage(journal))
     assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 2
+    assert problems_of_study(study, 2) == []
     assert [d.name for d in study.directions] == ["MAXIMIZE"] * 2
     client = MlflowClient(cluster.tracking)
     experiment = client.get_experiment_by_name("tclap")
