@@ -19,12 +19,14 @@ from tclap.config import (
 )
 from tclap.experiment import base_of, evaluate, open_workspace, train
 from tclap.places import checkpoint_folder
-from tclap.report.tables import result_frame, write_rows, write_tables
+from tclap.report.tables import about_scores, result_frame, write_rows, write_tables
 from tclap.sweep.ledger import Result
 from tclap.tracking import runs as tracking
+from tclap.tracking.page import run_link
 from tclap.training import checkpoint
 
 NAME = "small"
+SOUND, PAGE = "synth", "http://mlflow:5000"
 SEEDS = (1, 0)
 DATA = DataSettings(takes=1, eval_takes=1)
 MODEL = ModelSettings(base=OptimiserSettings(steps=5))
@@ -99,7 +101,9 @@ def make_store(root: Path, storage: Path) -> Store:
     tracking.sweep_run(client, experiment_id, "other", {}, root, digest)
     order = {(config_hash(c), seed): done[config_hash(c), seed] for c in CONFIGURATIONS for seed in SEEDS}
     frame = result_frame(CONFIGURATIONS, order)
-    files = write_tables(frame, storage / NAME / "table4")
-    client.log_artifact(parent_id, str(write_rows(frame, "table4", (), storage)))
+    about = about_scores(CONFIGURATIONS, (result.scores for result in order.values()), SOUND)
+    links = {key: run_link(PAGE, experiment_id, result.run_id) for key, result in order.items()}
+    files = write_tables(frame, storage / NAME / "table4", "", about, links)
+    client.log_artifact(parent_id, str(write_rows(frame, "table4", (), storage, SOUND, PAGE)))
     client.set_terminated(parent_id, "FINISHED")
     return Store(storage, uri, client, experiment_id, parent_id, files, run_ids)

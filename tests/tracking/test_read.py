@@ -37,8 +37,9 @@ def test_lists_of_texts_are_read_as_they_were_logged() -> None:
 
 
 def test_rebuilt_table_is_the_sweeps_own_to_the_last_digit(store: Store, tmp_path: Path) -> None:
-    frame = read_sweep(store.client, store.experiment_id, NAME).frame()
-    for ours, theirs in zip(write_tables(frame, tmp_path / "table4"), store.files, strict=True):
+    sweep = read_sweep(store.client, store.experiment_id, NAME)
+    files = write_tables(sweep.frame(), tmp_path / "table4", "", sweep.about(store.client), sweep.links())
+    for ours, theirs in zip(files, store.files, strict=True):
         assert ours.read_bytes() == theirs.read_bytes(), ours.name
     assert len(pd.read_csv(store.files[0])) == 4
 
