@@ -17,7 +17,6 @@ from tclap.config import Configuration, OptimiserSettings
 
 PROMPT = "this is a sound of {}"
 EPOCHS_A, EPOCHS_B = 20, 10
-BATCH_SIZE = 32
 
 
 def released(configuration: Configuration, pairs: int) -> Configuration:

@@ -84,7 +84,7 @@ def sweep_run(
     identity = {"sweep": name, "kind": KIND_SWEEP}
     for run in find_runs(client, experiment_id, identity):
         old = {**run.data.params, "dataset_digest": run.data.tags.get("dataset_digest", dataset_digest)}
-        new = {**{key: _shown(value) for key, value in parameters.items()}, "dataset_digest": dataset_digest}
+        new = {**{key: as_parameter(value) for key, value in parameters.items()}, "dataset_digest": dataset_digest}
         changes = [
             f"{key} was {old[key]}, now {new[key]}" for key in sorted(old.keys() & new.keys()) if old[key] != new[key]
         ]
@@ -127,7 +127,7 @@ def identity_of(sweep: str, configuration: Configuration, seed: int) -> dict[str
     return {"sweep": sweep, "config_hash": config_hash(configuration), "seed": str(seed)}
 
 
-def _shown(value: object) -> str:
+def as_parameter(value: object) -> str:
     return str(value)[:6000]  # MLflow's limit
 
 
@@ -146,7 +146,7 @@ def _get_or_create(
         run_id = client.create_run(experiment_id, tags={**identity, **tags}).info.run_id
     client.log_batch(
         run_id,
-        params=[Param(key, _shown(value)) for key, value in parameters.items()],
+        params=[Param(key, as_parameter(value)) for key, value in parameters.items()],
         tags=[RunTag(key, value) for key, value in tags.items()],
     )
     return run_id

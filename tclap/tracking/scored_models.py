@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
 from tclap.evaluation.statistics import Score
-from tclap.tracking.runs import find_runs, score_metrics
+from tclap.tracking.runs import as_parameter, find_runs, score_metrics
 
 KIND_LIST, KIND_MODEL = "model_list", "scored_model"
 
@@ -61,7 +61,7 @@ def _open(
     parameters: Mapping[str, object],
 ) -> str:
     """A run RUNNING. A parameter that changed since is logged anew under a run of its own: MLflow forbids a change."""
-    shown = {key: str(value)[:6000] for key, value in parameters.items()}
+    shown = {key: as_parameter(value) for key, value in parameters.items()}
     for run in find_runs(client, experiment_id, identity):
         if run.data.params == shown:
             run_id: str = run.info.run_id
