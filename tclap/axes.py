@@ -212,7 +212,9 @@ def _values(configuration: Configuration, axis: Axis) -> tuple[Any, ...]:
     found = []
     for path in axis.paths:
         *parents, name = path.split(".")
-        place: Any = functools.reduce(lambda inner, parent: inner and getattr(inner, parent), parents, configuration)
+        place: Any = configuration
+        for parent in parents:
+            place = getattr(place, parent) if place is not None else None
         if place is not None and getattr(place, name) not in found:
             found.append(getattr(place, name))
     return tuple(found)

@@ -15,11 +15,19 @@ from tclap.config import Configuration
 from tclap.console import console
 from tclap.lanes.start import Start, Store
 from tclap.places import staged
-from tclap.report.grid import About
+from tclap.report.grid import About, Grid
 from tclap.report.leaderboard import best_line, rank
 from tclap.report.note import sweep_note
 from tclap.report.page import Page, write_page
-from tclap.report.tables import about_scores, hash_labels, result_frame, untrained_warning, write_rows, write_tables
+from tclap.report.tables import (
+    about_scores,
+    grids_of,
+    hash_labels,
+    result_frame,
+    untrained_warning,
+    write_rows,
+    write_tables,
+)
 from tclap.tracking import page as mlflow_page
 from tclap.tracking import runs as tracking
 
@@ -88,10 +96,12 @@ class Board:
         if not len(frame):
             return
         with staged(self._start.settings.sweep_folder) as written:
-            files = write_tables(frame, written / table, self._warning, self._about(), self._links())
+            about, links = self._about(), self._links()
+            grids = grids_of(frame, about, links, self._warning)
+            files = write_tables(frame, written / table, self._warning, about, links, grids)
             maximised = () if searched is None else self._objectives
             files.append(write_rows(frame, table, maximised, written, self._start.sound, self._store.page))
-            files.append(self._write_page(frame, status, written))
+            files.append(self._write_page(frame, status, written, grids))
             files += [] if searched is None else searched(frame, written)
             console.print(files[1].read_text(encoding="utf-8"))
             for file in files:
@@ -116,7 +126,7 @@ class Board:
         note = sweep_note(self._name, status, frame, objectives, run_id, command=self._command)
         mlflow_page.write_note(self._store.client, run_id, note)
 
-    def _write_page(self, frame: pd.DataFrame, status: str, folder: Path) -> Path:
+    def _write_page(self, frame: pd.DataFrame, status: str, folder: Path, grids: Sequence[Grid] = ()) -> Path:
         page = Page(
             self._name,
             frame,
@@ -127,6 +137,7 @@ class Board:
             warning=self._warning,
             vary_draws=self._start.settings.vary_draws,
             links=self._links(),
+            grids=grids,
         )
         return write_page(page, folder / REPORT)
 

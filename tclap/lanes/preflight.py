@@ -55,7 +55,7 @@ def check_outlives_job(storage: Place) -> None:
 def check_dataset(data: Path, configurations: Sequence[Configuration]) -> None:
     """Raise InputError if folds or batch sizes do not fit the dataset at `data`; reads no audio."""
     dataset = read_index(data)
-    for configuration in configurations:
+    for configuration in {(c.data, c.batch_size): c for c in configurations}.values():
         check(dataset, configuration)
 
 

@@ -128,9 +128,13 @@ def best_line(ranked: pd.DataFrame, metric: str, labels: Mapping[str, str]) -> s
 
 def pareto_front(values: np.ndarray) -> np.ndarray:
     """[n] bool: rows of values [n, objectives] that no other row dominates; NaN is never on the front."""
-    at_least = (values[None] >= values[:, None]).all(axis=2)  # [n, n] row j is at least as good as row i
-    better = (values[None] > values[:, None]).any(axis=2)
-    front: np.ndarray = ~(at_least & better).any(axis=1) & ~np.isnan(values).any(axis=1)
+    front = np.zeros(len(values), bool)
+    kept = values[:0]
+    for n in np.lexsort(-values.T[::-1]):  # what dominates a row comes before it
+        dominated = (kept >= values[n]).all(axis=1) & (kept > values[n]).any(axis=1)
+        if not dominated.any() and not np.isnan(values[n]).any():
+            front[n] = True
+            kept = np.vstack([kept, values[n]])
     return front
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from tclap.places import write_atomically
 from tclap.report.curves import curves_figure
 from tclap.report.figures import change_figure, pairs_figure
-from tclap.report.grid import SYMBOL_OF, About, text_grid
+from tclap.report.grid import SYMBOL_OF, About, Grid, text_grid
 from tclap.report.leaderboard import NOTE, Guard, best_line, rank, ranking_cells, spread
 from tclap.report.mistakes import Mistake, mistakes_html
 from tclap.report.plotly_page import plot, sections, with_plotly
@@ -37,6 +37,7 @@ class Page:
     guards: tuple[Guard, ...] = ()
     vary_draws: bool = False  # the configurations' own: what their spread over seeds stands for
     links: Mapping[tuple[str, int], str] = field(default_factory=dict)  # (config_hash, seed) -> URL of the run
+    grids: Sequence[Grid] = ()  # what `grids_of` makes of all this, if it is made already
     history: pd.DataFrame | None = None  # see `curves.history_frame`
     by_pair: Mapping[str, pd.DataFrame] = field(default_factory=dict)  # title -> percent right, first × second class
     mistakes: Sequence[Mistake] = ()
@@ -53,7 +54,9 @@ def write_page(page: Page, path: Path) -> Path:
 def page_html(page: Page) -> str:
     """The whole report as one html text."""
     ranked = rank(page.frame, page.objectives[0], page.guards, page.objectives) if len(page.frame) else None
-    parts = [] if ranked is None else [("leaderboard", "Leaderboard", _leaderboard(page, ranked)), *_parts(page)]
+    parts = (
+        [] if ranked is None else [("leaderboard", "Leaderboard", _leaderboard(page, ranked)), *_parts(page, ranked)]
+    )
     links = "".join(f"<a href='#{key}'>{heading}</a>" for key, heading, _ in parts)
     body = "".join(f"<section><h2 id={key}>{heading}</h2>{content}</section>" for key, heading, content in parts)
     return with_plotly(f"{page.name}: report", f"{_head(page, ranked)}<nav>{links}</nav>{body}")
@@ -84,10 +87,11 @@ def _leaderboard(page: Page, ranked: pd.DataFrame) -> str:
     return html_table(text_grid(cells, note=note, fixed=1 + len(setting_columns(ranked))))
 
 
-def _parts(page: Page) -> list[tuple[str, str, str]]:
+def _parts(page: Page, ranked: pd.DataFrame) -> list[tuple[str, str, str]]:
     """(id, heading, content) of every part but the leaderboard, in order."""
     labels = hash_labels(page.frame)
-    tables = "".join(html_table(grid) for grid in grids_of(page.frame, page.about, page.links, page.warning))
+    grids = page.grids or grids_of(page.frame, page.about, page.links, page.warning)
+    tables = "".join(map(html_table, grids))
     parts = [("table", "Beside the paper", tables)]
     history = page.history
     if history is not None and len(history):
@@ -98,7 +102,7 @@ def _parts(page: Page) -> list[tuple[str, str, str]]:
         ]
         note = "<p class=note>Mean over seeds; the band is its 95% t-interval, which one seed alone does not have.</p>"
         parts.append(("curves", "Curves", "".join(map(plot, drawn)) + note))
-    studied = study_plots(page.frame, page.objectives)
+    studied = study_plots(page.frame, page.objectives, ranked)
     parts.append(("settings", "Which settings matter", sections(studied.figures, studied.notes)))
     change = change_figure(page.frame, labels)
     if change is not None:

@@ -44,12 +44,13 @@ class StudyPlots:
     notes: tuple[str, ...]
 
 
-def study_plots(frame: pd.DataFrame, objectives: Sequence[str]) -> StudyPlots:
+def study_plots(frame: pd.DataFrame, objectives: Sequence[str], ranked: pd.DataFrame | None = None) -> StudyPlots:
     """The figures pareto_front, param_importances, parallel_coordinate and optimization_history of a long frame.
 
     One trial for each configuration, in the order of `frame`, with each objective's mean over seeds. The front needs
     two or three objectives; importances need `FEWEST_FOR_IMPORTANCES` configurations and an objective that varies.
-    What cannot be drawn is left out, and a note says why. Raises InputError for an unknown metric.
+    What cannot be drawn is left out, and a note says why.
+    ranked: the frame's ranking, if it is made already. Raises InputError for an unknown metric.
     """
     means = frame.groupby("config_hash", sort=False)[[column_of(frame, name) for name in objectives]].mean()
     means.columns = pd.Index(objectives)
@@ -64,13 +65,13 @@ def study_plots(frame: pd.DataFrame, objectives: Sequence[str]) -> StudyPlots:
     if len(means) > MOST_TRIALS:
         kept = _spread(means)
         notes.append(
-            f"{len(kept)} of {len(means)} configurations are drawn: spread evenly, and each that was the best so far"
+            f"{len(kept)} of {len(means)} configurations are drawn: spread evenly, and those that were the best so far"
         )
         means, settings = means.iloc[kept], settings.iloc[kept]
     studies = {name: _study(settings[varying], means[[name]]) for name in objectives}
     figures: dict[str, list[go.Figure]] = {}
     if len(objectives) == 2:
-        ranked = rank(frame, objectives[0], (), objectives)
+        ranked = rank(frame, objectives[0], (), objectives) if ranked is None else ranked
         figures["pareto_front"] = [pareto_figure(ranked, (objectives[0], objectives[1]), hash_labels(frame))]
     elif len(objectives) == 3:
         figures["pareto_front"] = [optuna.visualization.plot_pareto_front(_study(settings[varying], means))]
@@ -127,10 +128,17 @@ def _moving_together(settings: pd.DataFrame) -> list[str]:
 
 
 def _spread(means: pd.DataFrame) -> np.ndarray:
-    """Positions of `MOST_TRIALS` rows, spread evenly, and of those that were the best so far in a column."""
-    evenly = np.linspace(0, len(means) - 1, MOST_TRIALS).astype(int)
-    best = (means.cummax() > means.cummax().shift(fill_value=-np.inf)).any(axis=1)
-    return np.union1d(evenly, np.flatnonzero(best))
+    """Positions of `MOST_TRIALS` rows, three of four spread evenly; the others were the best so far in a column."""
+    best = np.flatnonzero((means.cummax() > means.cummax().shift(fill_value=-np.inf)).any(axis=1))
+    fewer = MOST_TRIALS // 4
+    return np.union1d(_evenly(np.arange(len(means)), MOST_TRIALS - fewer), _evenly(best, fewer))
+
+
+def _evenly(positions: np.ndarray, n: int) -> np.ndarray:
+    """n of them with the last one, or all if there are no more."""
+    if len(positions) <= n:
+        return positions
+    return positions[np.linspace(len(positions) - 1, 0, n).astype(int)]
 
 
 def _study(settings: pd.DataFrame, means: pd.DataFrame) -> optuna.study.Study:

@@ -152,13 +152,15 @@ def write_tables(
     warning: str = "",
     about: About | None = None,
     links: Mapping[tuple[str, int], str] | None = None,
+    grids: Sequence[Grid] = (),
 ) -> list[Path]:
     """Write `stem`.csv, .md, .html, .png and .tex, with `warning` before the note; returns their paths in that order.
 
-    With measures of order also `stem`_order.csv. links: (config_hash, seed) -> URL of its run.
+    With measures of order also `stem`_order.csv. links: (config_hash, seed) -> URL of its run. grids: what `grids_of`
+    makes of all this, if it is made already.
     """
     about = about or About()
-    grids = grids_of(frame, about, links or {}, warning)
+    grids = grids or grids_of(frame, about, links or {}, warning)
     settings = setting_columns(frame)
     paths = [stem.with_suffix(suffix) for suffix in (".csv", ".md", ".html", ".png", ".tex")]
     write_atomically(paths[0], frame[[*settings, "seed", *SHOWN]].to_csv(index=False, lineterminator="\n"))

@@ -97,7 +97,7 @@ def test_thousands_of_configurations_are_thinned_and_what_was_best_is_kept(
     (history, *_) = plots.figures["optimization_history"]
     values = [y for trace in history.data if trace.name == BOTH[0] for y in trace.y]
     assert max(values) == pytest.approx(90.0)
-    assert len(values) < 40
+    assert len(values) <= 5
     assert any("of 40 configurations are drawn" in note for note in plots.notes)
 
 
