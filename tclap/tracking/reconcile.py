@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import Run, ViewType
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from tclap.config import Configuration, config_hash
 from tclap.errors import InputError
@@ -18,6 +20,7 @@ from tclap.tracking.relog import configuration_of, relog
 
 Identity = tuple[str, int]  # config_hash and seed
 PARENT = "mlflow.parentRunId"
+MOST_LOOKED_AT = 1000  # results of which each one's run is looked at
 
 
 def reconcile(client: MlflowClient, experiment_id: str, sweep: str, ledger: Ledger, parent_id: str) -> list[str]:
@@ -29,18 +32,24 @@ def reconcile(client: MlflowClient, experiment_id: str, sweep: str, ledger: Ledg
     those of `parent_id`. Returns what of this a user should know, line by line.
     """
     done = ledger.results
+    found, trusted = _runs_to_look_at(client, experiment_id, sweep, done, parent_id)
     by_identity: defaultdict[Identity, list[Run]] = defaultdict(list)
-    for run in tracking.find_runs(client, experiment_id, {"sweep": sweep}):
+    for run in found:
         tags = run.data.tags
         if tags.get("kind") != tracking.KIND_SWEEP:
             by_identity[tags["config_hash"], int(tags["seed"])].append(run)
-    logged: dict[Identity, str] = {}
+    logged = {identity: run_id for identity, run_id in trusted.items() if identity not in by_identity}
     for identity, runs in by_identity.items():
-        result = done.get(identity)
-        kept = next((run for run in runs if result is not None and run.info.run_id == result.run_id), runs[0])
+        result, own = done.get(identity), trusted.get(identity)
+        kept = next((run for run in runs if result is not None and run.info.run_id == result.run_id), None)
+        if kept is None and own is None:
+            kept = runs[0]
         for run in runs:
             if run is not kept:
                 client.delete_run(run.info.run_id)
+        if kept is None:
+            logged[identity] = str(own)
+            continue
         if kept.data.tags.get(PARENT) != parent_id:
             client.set_tag(kept.info.run_id, PARENT, parent_id)
         if result is None:
@@ -53,6 +62,36 @@ def reconcile(client: MlflowClient, experiment_id: str, sweep: str, ledger: Ledg
             logged[identity] = kept.info.run_id
     missing = {identity: result for identity, result in done.items() if identity not in logged}
     return _log_again(client, experiment_id, sweep, ledger, parent_id, missing, logged) if missing else []
+
+
+def _runs_to_look_at(
+    client: MlflowClient, experiment_id: str, sweep: str, done: Mapping[Identity, Result], parent_id: str
+) -> tuple[list[Run], dict[Identity, str]]:
+    """The sweep's runs that may need mending, and the run id of each result whose run is whole without a look.
+
+    Of a sweep with few results these are all of its runs. MLflow reads some 300 runs a second, so of a large one they
+    are those that did not finish, and a result is believed to be in MLflow if its run was not deleted: a result is
+    written after its run. If the store or the parent run is another one, it is all of them again.
+    """
+    mine = {"sweep": sweep}
+    if len(done) <= MOST_LOOKED_AT or not _is_child(client, next(iter(done.values())).run_id, parent_id):
+        return tracking.find_runs(client, experiment_id, mine), {}
+    deleted = tracking.find_runs(client, experiment_id, mine, view=ViewType.DELETED_ONLY)
+    gone = {run.info.run_id for run in deleted}
+    whole = {identity: r.run_id for identity, r in done.items() if r.run_id is not None and r.run_id not in gone}
+    unfinished = tracking.find_runs(client, experiment_id, mine, "attributes.status != 'FINISHED'")
+    return unfinished, whole
+
+
+def _is_child(client: MlflowClient, run_id: str | None, parent_id: str) -> bool:
+    """Whether MLflow has the run and it is one of the parent's."""
+    try:
+        run = client.get_run(run_id) if run_id else None
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            raise
+        return False
+    return run is not None and run.data.tags.get(PARENT) == parent_id
 
 
 def _log_again(

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 
@@ -152,13 +152,23 @@ def _get_or_create(
     return run_id
 
 
-def find_runs(client: MlflowClient, experiment_id: str, tags: Mapping[str, str]) -> list[Run]:
-    """Every run with all of `tags`, oldest first."""
-    query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+def find_runs(
+    client: MlflowClient,
+    experiment_id: str,
+    tags: Mapping[str, str],
+    where: str = "",
+    view: int = ViewType.ACTIVE_ONLY,
+) -> list[Run]:
+    """Every run with all of `tags` for which `where` holds (MLflow's query language), oldest first.
+
+    MLflow reads all that it has of each, some 3 ms a run.
+    """
+    query = " and ".join([*(f"tags.`{key}` = '{value}'" for key, value in tags.items()), *([where] if where else [])])
     runs: list[Run] = []
     token = None
     while True:
-        page = client.search_runs([experiment_id], query, page_token=token, order_by=["attributes.start_time ASC"])
+        order = ["attributes.start_time ASC"]
+        page = client.search_runs([experiment_id], query, view, page_token=token, order_by=order)
         runs += page
         token = page.token
         if not token:
