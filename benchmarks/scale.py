@@ -4,8 +4,8 @@
 
 jobs: 1000 one-second jobs on two lanes through real Tune, lanes, mailbox and MLflow on SQLite, with training replaced
 by a stand-in that sleeps; the floor is 500 s. finished: seconds of the dry run, of the same command again, and of the
-table, for 1000, 3000 and 10 000 finished configurations on this disk and in MLflow on SQLite. search: seconds of an `ask` after 2000 points,
-without a cluster. The last line is one JSON object. Use a quiet machine.
+table, for 1000, 3000 and 10 000 finished configurations on this disk and in MLflow on SQLite. search: seconds of an
+`ask` after 2000 points, without a cluster. The last line is one JSON object. Use a quiet machine.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def finished(folder: Path) -> dict[str, float]:
         settings = settings_in(folder, f"finished-{n}")
         plan = make_plan(configurations(settings, n), settings.seeds)
         trials = plan.trials()
-        run_ids = log_finished(folder, settings.name, trials, scores_of(trials[0]))
+        run_ids = log_finished(settings, trials, scores_of(trials[0]))
         for job, run_id in zip(plan.jobs, run_ids, strict=True):
             result = Result(job.hash, 0, scores_of(job.configuration), 1.0, 150, "here", run_id)
             write_result(seed_folder(settings.sweep_folder, job.configuration, 0), result)

@@ -11,21 +11,27 @@ from mlflow.store.tracking.dbmodels import models
 
 from tclap.config import Configuration, config_hash
 from tclap.evaluation.statistics import Score
+from tclap.experiment import open_workspace
+from tclap.flags import SweepSettings
 from tclap.tracking import runs as tracking
 
 COPIED = (models.SqlMetric, models.SqlLatestMetric, models.SqlParam, models.SqlTag)
 
 
 def log_finished(
-    storage: Path, sweep: str, configurations: Sequence[Configuration], scores: dict[str, Score]
+    settings: SweepSettings, configurations: Sequence[Configuration], scores: dict[str, Score]
 ) -> list[str]:
-    """A FINISHED run for each configuration (seed 0) in the store below `storage`; returns their run ids.
+    """A FINISHED run of the sweep for each configuration (seed 0) in its own store; returns their run ids.
 
     All have the first one's parameters and scores: what MLflow has to read is as much, and nobody looks at it here.
     """
+    storage, sweep, data = Path(str(settings.storage)), settings.name, settings.data
+    assert data is not None
     uri = tracking.tracking_uri(storage)
     client, experiment_id = tracking.connect(uri, storage)
-    parent = tracking.sweep_run(client, experiment_id, sweep, {}, storage, "benchmark")
+    parent = tracking.sweep_run(
+        client, experiment_id, sweep, settings.identity(), data, open_workspace(data, storage).dataset_digest
+    )
     saved = storage / "checkpoint"
     saved.mkdir(exist_ok=True)
     (saved / "config.json").write_text("{}")
