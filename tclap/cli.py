@@ -1,6 +1,6 @@
 """The `tclap` command: everything that needs no cluster.
 
-tclap data synth|esc50|check|preview
+tclap data synth|esc50|import|check|preview
 tclap models | check-model
 tclap pretrain | train
 tclap zste | retrieval | order
@@ -34,7 +34,7 @@ from tclap.errors import InputError
 
 # Each command: the module and class that run it, and what `tclap --help` says of it.
 COMMANDS: dict[str, tuple[str, str, str]] = {
-    "data": ("tclap.commands.data", "Data", "make, download, check and listen to datasets"),
+    "data": ("tclap.commands.data", "Data", "make, download, import, check and listen to datasets"),
     "models": ("tclap.commands.models", "Models", "list models, their parameters and where their weights are"),
     "check-model": ("tclap.commands.check_model", "CheckModel", "check a model: batches, norms, does it hear order?"),
     "pretrain": ("tclap.commands.training", "Pretrain", "train mini's base on single sounds"),

@@ -109,8 +109,9 @@ class OptimiserSettings(Settings):
     grad_clip: float = Field(1.0, gt=0)
     schedule: Literal["cosine", "constant", "exponential"] = "cosine"
     epoch_steps: int | None = Field(None, ge=1, description="steps of an epoch, for the exponential schedule alone")
+    logit_scale: Literal["learned", "fixed"] = Field("learned", description="is the temperature of the loss trained?")
 
-    meant_before: ClassVar[dict[str, Any]] = {"schedule": "cosine", "epoch_steps": None}
+    meant_before: ClassVar[dict[str, Any]] = {"schedule": "cosine", "epoch_steps": None, "logit_scale": "learned"}
 
     @model_validator(mode="after")
     def _exponential_has_its_epochs(self) -> OptimiserSettings:

@@ -145,6 +145,14 @@ def test_two_variations_of_one_field_and_of_a_stage_that_nobody_has_are_refused(
         expand([b()], [parse_vary("steps_a=1,2")])
 
 
+def test_three_alphas_with_and_without_a_learned_temperature() -> None:
+    rows = expand([ab()], [parse_vary("alpha_st=0,0.5,1"), parse_vary("logit_scale=learned,fixed")])
+    of = [(row.coefficients.alpha_st, row.optimiser_a.logit_scale, row.optimiser_b.logit_scale) for row in rows]
+    assert of == [(alpha, scale, scale) for alpha in (0, 0.5, 1) for scale in ("learned", "fixed")]
+    assert config_hash(rows[4]) == config_hash(ab())  # as before there was a choice
+    assert label(rows[3], varying(rows)).endswith("logit_scale fixed")
+
+
 def test_stages_bring_and_take_what_belongs_to_them() -> None:
     start = b(optimiser_b=OptimiserSettings(lr=0.5), coefficients=LossCoefficients(alpha_st=0))
     both = apply(start, {find_axis("stages"): "AB"})

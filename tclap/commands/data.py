@@ -14,6 +14,7 @@ from tclap.data import dataset as datasets
 from tclap.data import synth
 from tclap.data.audio import decode_problems, without_length
 from tclap.data.download import download_esc50
+from tclap.data.imported import SHORTEST_S, import_dataset
 from tclap.data.layouts import read_dataset
 from tclap.data.preview import write_preview
 from tclap.models import family
@@ -40,6 +41,18 @@ class Esc50(BaseModel):
     def cli_cmd(self) -> None:
         download_esc50(self.out)
         console.print(f"ESC-50 in {self.out} (CC BY-NC 3.0: not for commercial use)")
+
+
+class Import(BaseModel):
+    """Bring sounds into ESC-50's layout: events with times are cut out, files of other formats converted by ffmpeg."""
+
+    source: CliPositionalArg[Path] = Field(description="a folder or a table, in any layout or with times")
+    out: CliPositionalArg[Path] = Field(description="a new folder")
+    seed: int = Field(0, ge=0, description="of the folds, drawn by recording if none are given")
+    shortest_s: float = Field(SHORTEST_S, gt=0, description="what is cut out lasts at least so long")
+
+    def cli_cmd(self) -> None:
+        console.print(import_dataset(self.source, self.out, self.seed, self.shortest_s))
 
 
 class Check(BaseModel):
@@ -99,10 +112,11 @@ class Preview(BaseModel):
 
 
 class Data(BaseModel):
-    """Make, download, check and listen to datasets."""
+    """Make, download, import, check and listen to datasets."""
 
     synth: CliSubCommand[Synth]
     esc50: CliSubCommand[Esc50]
+    import_: CliSubCommand[Import] = Field(alias="import")
     check: CliSubCommand[Check]
     preview: CliSubCommand[Preview]
 

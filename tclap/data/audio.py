@@ -18,6 +18,8 @@ from tclap.errors import InputError
 
 SILENCE_PEAK = 1e-4  # a clip that never passes -80 dBFS counts as silent
 RATES_HZ = (1000, 1_000_000)  # of recorded sound; a damaged header names others
+# What libsndfile does not read and ffmpeg does; `tclap data import` converts it.
+FOR_FFMPEG = {".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".mkv", ".mov", ".amr", ".3gp"}
 FRAMES_A_BYTE = 1024  # more than any codec makes of one byte; a header that promises more does not know
 BLOCK = 1 << 16
 SLACK = 2304  # two frames of mp3: encoders disagree whether the one that holds the header counts
@@ -109,6 +111,8 @@ def _unusable(path: Path) -> str | None:
     """What keeps a decoder from being tried, or None."""
     if path.suffix.lower() == ".raw":
         return "unreadable (raw samples say neither rate nor format: convert it to wav or flac)"
+    if path.suffix.lower() in FOR_FFMPEG and not unreadable(path):
+        return f"unreadable ({path.suffix} is no format of libsndfile's: tclap data import converts it with ffmpeg)"
     return unreadable(path)
 
 

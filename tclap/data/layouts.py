@@ -8,6 +8,8 @@
 | captions | the same with `caption` for `label`: equal captions are one event, said as they are ("a dog barks") |
 | folders | a folder of sounds for each class |
 
+What has to be cut or converted first, such as a csv with times, is brought into ESC-50's layout by `imported.py`.
+
 Every layout gives the clips in the order of their file names and the classes in that of theirs, so that the same clips
 make the same pairs, whatever they lie in. A csv's paths are relative to it. Folds that are not given are drawn by
 recording: no two folds share one.
@@ -22,13 +24,15 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from tclap.data import dataset as esc50
+from tclap.data.audio import FOR_FFMPEG
 from tclap.data.captions import spoken, words
 from tclap.data.dataset import Dataset, on_disk
 from tclap.data.table import Row, read_table, require
+from tclap.data.timed import scheme
 from tclap.errors import InputError
 
 FOLDS = 5
-SOUNDS = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus", ".m4a"}
+SOUNDS = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus", *FOR_FFMPEG}
 URBANSOUND = ("slice_file_name", "fsID", "fold", "class")
 LAYOUTS = (
     "meta/esc50.csv with audio/ (ESC-50), metadata/UrbanSound8K.csv with audio/fold1/ ..., "
@@ -62,7 +66,7 @@ def read_dataset(root: Path, seed: int = 0) -> tuple[Dataset, str]:
 
 
 def _layout(root: Path) -> tuple[str, Callable[[Path], Dataset]]:
-    if root.suffix.lower() == ".csv" and root.is_file():
+    if root.suffix.lower() in (".csv", ".tsv") and root.is_file():
         return "a csv", _csv
     if not root.is_dir():
         raise InputError(f"{root} not found: a dataset is a folder or a csv: {LAYOUTS}")
@@ -70,7 +74,10 @@ def _layout(root: Path) -> tuple[str, Callable[[Path], Dataset]]:
         return "ESC-50's layout", esc50.read_index
     if (root / "metadata" / "UrbanSound8K.csv").is_file():
         return "UrbanSound8K's layout", _urbansound
-    tables = [file for file in sorted(root.glob("*.csv")) if {"path"} <= set(read_table(file)[0])]
+    columns = {file: read_table(file)[0] for file in sorted([*root.glob("*.csv"), *root.glob("*.tsv")])}
+    for file in columns:
+        _refuse_times(file, columns[file])
+    tables = [file for file in columns if "path" in columns[file]]
     if len(tables) > 1:
         raise InputError(
             f"{root} has several csv files with a path column: {', '.join(t.name for t in tables)}; name one"
@@ -94,9 +101,18 @@ def _urbansound(root: Path) -> Dataset:
 
 def _csv(csv: Path) -> Dataset:
     columns, rows = read_table(csv)
+    _refuse_times(csv, columns)
     label = "caption" if "caption" in columns and "label" not in columns else "label"
     require(csv, columns, ("path", label))
     return _build(csv, rows, csv.parent, ".", [row["path"].strip() for row in rows], label, "recording")
+
+
+def _refuse_times(table: Path, columns: Sequence[str]) -> None:
+    """Raise InputError for a table with times, of which no row is a whole file."""
+    if scheme(columns):
+        raise InputError(
+            f"{table} says when each sound is heard: tclap data import cuts them out, tclap order timed asks"
+        )
 
 
 def _class_folders(root: Path) -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tclap.errors import InputError
 
-SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,13 @@ class Row:
 def read_table(path: Path) -> tuple[tuple[str, ...], list[Row]]:
     """Columns and rows of a csv file in UTF-8, with or without a byte order mark. Blank lines are left out.
 
+    A file called .tsv has tabs for commas.
+
     Raises InputError, naming the file and the line: it cannot be read, is in another encoding, has no header, names a
     column twice, leaves a quote open, or has a line with more or fewer values than columns. Empty values beyond the
     last column are no fault.
     """
-    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True, delimiter=_delimiter(path))
     rows: list[Row] = []
     columns: tuple[str, ...] = ()
     line = 1  # at which the row begins; a quoted value may hold line breaks
@@ -65,10 +67,15 @@ def require(path: Path, columns: Sequence[str], needed: Sequence[str]) -> None:
 
 
 def check_separators(path: Path, columns: Sequence[str]) -> None:
-    """Raise InputError if the header is one name that holds semicolons or tabs: that is why no column is there."""
+    """Raise InputError if the header is one name that holds another separator: that is why no column is there."""
     for separator, name in SEPARATORS.items():
-        if len(columns) == 1 and separator in columns[0]:
-            raise InputError(f"{path} has its values between {name}; a csv file has commas")
+        if len(columns) == 1 and separator in columns[0] and separator != _delimiter(path):
+            kind = ".tsv" if _delimiter(path) == "\t" else "csv"
+            raise InputError(f"{path} has its values between {name}; a {kind} file has {SEPARATORS[_delimiter(path)]}")
+
+
+def _delimiter(path: Path) -> str:
+    return "\t" if path.suffix.lower() == ".tsv" else ","
 
 
 def _text(path: Path) -> str:

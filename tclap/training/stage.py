@@ -44,9 +44,15 @@ def learning_rate(step: int, settings: OptimiserSettings) -> float:
     return settings.lr * 0.5 * (1 + math.cos(math.pi * progress))
 
 
+def stage_parameters(model: ContrastiveModel, settings: OptimiserSettings) -> dict[str, nn.Parameter]:
+    """Name -> parameter of what a stage changes: all that is trained, but for a `logit_scale` that is to stay fixed."""
+    fixed = settings.logit_scale == "fixed"
+    return {name: p for name, p in trainable_parameters(model).items() if not (fixed and p is model.logit_scale)}
+
+
 def make_optimiser(model: ContrastiveModel, settings: OptimiserSettings) -> torch.optim.Optimizer:
     """AdamW; weight decay on matrices only, as is usual for transformers."""
-    parameters = list(trainable_parameters(model).values())
+    parameters = list(stage_parameters(model, settings).values())
     groups = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
@@ -148,7 +154,7 @@ class StageRun:
         self.steps_done = 0
         self._audio, self._text, self._settings = audio, text, settings
         self._seed, self._chunk = seed, chunk
-        self._parameters = trainable_parameters(model)
+        self._parameters = stage_parameters(model, settings)
         self._optimiser = make_optimiser(model, settings)
         clamp_logit_scale(model)
         model.module().train()
@@ -199,14 +205,14 @@ class StageRun:
         """What `load` takes to go on as if never interrupted: step, trained tensors and the optimiser's, on the CPU."""
         return {
             "step": self.steps_done,
-            "model": {name: p.detach().cpu().clone() for name, p in self._parameters.items()},
+            "model": {name: p.detach().cpu().clone() for name, p in trainable_parameters(self.model).items()},
             "optimiser": copy.deepcopy(self._optimiser.state_dict()),  # its tensors are updated in place
         }
 
     def load(self, state: State) -> None:
         """Take up a stage where `state` left it."""
         with torch.no_grad():
-            for name, parameter in self._parameters.items():
+            for name, parameter in trainable_parameters(self.model).items():
                 parameter.copy_(state["model"][name])
         self._optimiser.load_state_dict(copy.deepcopy(state["optimiser"]))  # it keeps the tensors it is given
         clamp_logit_scale(self.model)

@@ -65,6 +65,22 @@ def test_a_stage_reports_each_step_and_learns(inputs: tuple) -> None:
     assert not model.training
 
 
+def test_a_fixed_logit_scale_is_all_that_stays(inputs: tuple) -> None:
+    fixed = SETTINGS.model_copy(update={"logit_scale": "fixed"})
+    model, states = fresh(), []
+    before = parameters(model)
+    log = train(model, inputs, settings=fixed, keep_every=3, keep=states.append)
+    after = parameters(model)
+    assert [name for name in before if torch.equal(before[name], after[name])] == ["logit_scale"]
+    assert {m["logit_factor"] for _, m in log} == {float(before["logit_scale"].exp())}
+    resumed = fresh()
+    with torch.no_grad():
+        resumed.logit_scale.fill_(1.0)
+    assert train(resumed, inputs, settings=fixed, resume=states[0]) == log[3:]
+    learned = train(fresh(), inputs)
+    assert learned[-1][1]["logit_factor"] != log[-1][1]["logit_factor"]
+
+
 def test_resume_is_bit_identical(inputs: tuple) -> None:
     whole = fresh()
     states: list[dict] = []

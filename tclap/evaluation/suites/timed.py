@@ -1,7 +1,8 @@
 """Timed captions: order items from real recordings, as they are.
 
-Any csv with `path,start,end,caption` (seconds), or TACOS as published (Primus et al., 2025,
-https://zenodo.org/records/15379789): `annotations_strong.csv` with `filename,text,onset,offset`, beside `audio/`.
+Any table with times (`tclap.data.timed`), such as a csv with `path,start,end,caption`, or TACOS as published (Primus et
+al., 2025, https://zenodo.org/records/15379789): `annotations_strong.csv` with `filename,text,onset,offset`, beside
+`audio/`.
 
 Two captions of a recording make an item if everything that the first describes has ended when the second starts:
 "{first} before {second}" is right and the exchange is wrong. A caption that comes several times spans all of them. The
@@ -11,17 +12,13 @@ items of a recording are one group: it is right if all of its order is.
 from __future__ import annotations
 
 import itertools
-import math
 from pathlib import Path
 
-from tclap.data.captions import before, spoken
-from tclap.data.table import Row, read_table, require
-from tclap.errors import InputError
+from tclap.data.captions import before
+from tclap.data.timed import read_spans
 from tclap.evaluation.suites.items import Item, Suite, checked, sound
 
 TACOS_FILE = "annotations_strong.csv"
-TACOS = ("filename", "onset", "offset", "text")
-COLUMNS = ("path", "start", "end", "caption")
 
 
 def read(path: Path) -> Suite:
@@ -48,28 +45,12 @@ def read(path: Path) -> Suite:
 def read_captions(csv: Path) -> dict[str, dict[str, tuple[float, float]]]:
     """Path of each recording -> its captions, as parts of a sentence -> from when to when they are true, in seconds.
 
-    Raises InputError, naming the line: other columns, times that are none, an end that is not after its start.
+    Raises InputError as `read_spans` does.
     """
-    columns, rows = read_table(csv)
-    path, start, end, caption = names = TACOS if set(TACOS) <= set(columns) else COLUMNS
-    require(csv, columns, names)
     recordings: dict[str, dict[str, tuple[float, float]]] = {}
-    for row in rows:
-        since, until = _seconds(csv, row, start), _seconds(csv, row, end)
-        text = spoken(row[caption])
-        if until <= since or not text or not row[path].strip():
-            raise InputError(f"{csv} line {row.line}: it needs a {path}, a {caption}, and an {end} after its {start}")
-        spans = recordings.setdefault(row[path].strip(), {})
-        earlier = spans.get(text, (since, until))
-        spans[text] = min(earlier[0], since), max(earlier[1], until)
+    for name, events in read_spans(csv).items():
+        spans = recordings.setdefault(name, {})
+        for event in events:
+            earlier = spans.get(event.caption, (event.start_s, event.end_s))
+            spans[event.caption] = min(earlier[0], event.start_s), max(earlier[1], event.end_s)
     return recordings
-
-
-def _seconds(csv: Path, row: Row, column: str) -> float:
-    try:
-        value = float(row[column])
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < math.inf:
-        raise InputError(f"{csv} line {row.line}: {column} {row[column]!r} is not a time in seconds")
-    return value
