@@ -293,7 +293,7 @@ CASES = [
     Case(BEST, "MLflow at http://me:***@127.0.0.1:9", environment=mlflow(f"http://{LOGIN}")),
     Case(BEST, "no driver for its database", environment=mlflow(f"mysql+pymysql://{LOGIN}/x")),
 ]
-NAMES_OWN = ("driver.lock", "sweep.json", "study-owner")  # what binds a name to what it is about
+NAMES_OWN = ("driver.lock", "study-owner")  # a lock that nobody holds, and the name of a folder
 passed: list[Case] = []
 
 
@@ -310,7 +310,7 @@ def template(tmp_path_factory, root):
     checkpoint.save(given.checkpoint, Mini(vocabulary(read_index(root).class_names), init_seed=0), {})
     given.captions.write_text(f"file_name,caption_1\n{given.clip.name},a dog\n")
     given.storage.mkdir()
-    write_result(given.storage / "table4" / "trials" / "0123" / "seed-0", Result("0123", 0, {}, 1.0, 3, "here"))
+    write_result(given.storage / "earlier" / "trials" / "0123" / "seed-0", Result("0123", 0, {}, 1.0, 3, "here"))
     MlflowClient(f"sqlite:///{given.storage}/mlflow.db").create_experiment("tclap")
     return folder
 
@@ -363,7 +363,7 @@ def test_it_is_one_line(case: Case, run, capsys) -> None:
     assert case.says.format(folder=given.folder) in lines[0]
     assert "Traceback" not in out + err
     assert PASSWORD not in out + err
-    # What was there is as it was; what is new is what may be there without a run: caches, and the name's lock.
+    # What was there is as it was; what is new is what may be there without a run: caches, and a lock.
     assert {name: after.get(name) for name in before} == before
     new = {name for name in after.keys() - before.keys() if not name.startswith("cache/")}
     assert new <= {f"{name}/{file}" for name in ("table4", "search") for file in NAMES_OWN}

@@ -21,7 +21,7 @@ from tclap.experiment import check_clips, open_workspace
 from tclap.flags import SweepSettings
 from tclap.lanes import preflight
 from tclap.places import cache_folder, check_writable, is_local
-from tclap.sweep.claim import claim_name
+from tclap.sweep.claim import claim_name, give_back
 from tclap.sweep.ledger import Ledger, read_ledger
 from tclap.sweep.sweep import Sweep
 from tclap.tracking import page as mlflow_page
@@ -88,7 +88,11 @@ def claimed(settings: SweepSettings, configurations: Sequence[Configuration]) ->
         with FileLock(place / "driver.lock", timeout=0):
             identity = {**settings.identity(), "dataset": workspace.dataset_digest}
             claim_name(settings.sweep_folder, identity, settings.meant_before())
-            yield Start(settings, data, workspace.dataset_digest, read_ledger(settings.sweep_folder))
+            try:
+                yield Start(settings, data, workspace.dataset_digest, read_ledger(settings.sweep_folder))
+            except InputError:
+                give_back(settings.sweep_folder)
+                raise
     except Timeout as error:
         raise InputError(f"another process is running the sweep {settings.name} in {settings.storage}") from error
 

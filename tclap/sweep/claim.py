@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from tclap.errors import InputError
-from tclap.places import Place, write_atomically
+from tclap.places import Place, trials_folder, write_atomically
+
+CLAIM = "sweep.json"
 
 
 def claim_name(sweep: Place, identity: Mapping[str, Any], meant_before: Mapping[str, Any] | None = None) -> None:
@@ -15,7 +17,7 @@ def claim_name(sweep: Place, identity: Mapping[str, Any], meant_before: Mapping[
 
     meant_before: settings that are newer than some sweeps, each with the value that those had without naming it.
     """
-    path = sweep / "sweep.json"
+    path = sweep / CLAIM
     if not path.exists():
         write_atomically(path, json.dumps(identity, indent=1))
         return
@@ -26,6 +28,12 @@ def claim_name(sweep: Place, identity: Mapping[str, Any], meant_before: Mapping[
             f"the name {sweep.name} stands for another sweep in {sweep.parent}: {changes}; choose another --name, or "
             "the settings of before"
         )
+
+
+def give_back(sweep: Place) -> None:
+    """Unbind a name under which no job has begun: what was refused may be put right under the same name."""
+    if not trials_folder(sweep).exists():
+        (sweep / CLAIM).unlink(missing_ok=True)
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
