@@ -172,19 +172,23 @@ def train(
     keep: Callable[[State], None] | None = None,
     keep_every: int | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    look: Callable[[int], bool] = lambda steps_done: False,
+    look_at: Callable[[int], bool] = lambda steps_done: False,
     chunk: int | None = None,
-) -> None:
+) -> bool:
     """Train `model` in place: the last stage of `configuration`, from the checkpoint at which the model stands.
 
-    The other arguments are those of `begin` and `carry_out`.
+    The other arguments, and what is returned, are those of `begin` and `carry_out`.
     """
-    carry_out(
+    return carry_out(
         begin(workspace, configuration, model, seed, chunk),
         report=report,
         resume=resume,
         keep=keep,
         keep_every=keep_every,
         should_stop=should_stop,
+        look=look,
+        look_at=look_at,
     )
 
 
@@ -196,25 +200,38 @@ def carry_out(
     keep: Callable[[State], None] | None = None,
     keep_every: int | None = None,
     should_stop: Callable[[], bool] = lambda: False,
-) -> None:
-    """Take the steps of `run` that are left.
+    look: Callable[[int], bool] = lambda steps_done: False,
+    look_at: Callable[[int], bool] = lambda steps_done: False,
+) -> bool:
+    """Take the steps of `run` that are left; returns whether all of them were taken.
 
     report: called with (step, metrics) after each step. keep: called on every worker, every `keep_every` steps and
     after the last, with a state that `resume` takes to continue as if never interrupted. should_stop: asked on every
-    worker after each step; if one says yes, all keep their state and raise Stopped.
+    worker after each step; if one says yes, all keep their state and raise Stopped. look: called on every worker with
+    the number of steps done wherever `look_at` says so, but not after the last; it may score the model, and ends the
+    stage there, its state kept, if it returns True, which it does on all workers or on none. A stage that is resumed
+    where `look_at` says so is looked at first: it may have been killed before anybody acted on the answer.
     Raises FloatingPointError, naming stage and step, if the loss is not finite.
     """
+
+    def looked() -> bool:
+        return not run.finished and look_at(run.steps_done) and look(run.steps_done)
+
+    enough = False
     if resume is not None:
         run.load(resume)
-    while not run.finished:
+        enough = looked()
+    while not run.finished and not enough:
         metrics = run.step()
         report(run.steps_done - 1, metrics)
+        enough = looked()  # before the state is kept, which so knows of it
         stop = distributed.any_worker(should_stop())
-        if keep is not None and (stop or is_due(run.steps_done, keep_every, run.steps)):
+        if keep is not None and (enough or stop or is_due(run.steps_done, keep_every, run.steps)):
             keep(run.state())
-        if stop:
+        if stop and not enough:
             raise Stopped(f"after step {run.steps_done} of {run.steps} of stage {run.stage.name}")
     run.model.module().eval()
+    return run.finished
 
 
 def is_due(steps_done: int, every: int | None, steps: int) -> bool:

@@ -166,6 +166,7 @@ class SweepSettings(TrainingFlags, BaseSettings):
         None, ge=1, description="trials at once; default: what the cluster has room for"
     )
     chunk: int | None = Field(None, ge=1, description="encode so many windows at once, for batches too big for memory")
+    evaluate_every: int = Field(0, ge=0, description="also score every so many steps of a stage; 0: only at its end")
     retrieval: tuple[str, ...] = Field((), description="score each trial on NAME=AUDIO_FOLDER,CAPTIONS_CSV; repeatable")
     vary: tuple[str, ...] = Field(
         (), description="vary any setting: lr=1e-4,3e-4 or optimiser_b.weight_decay=0,0.1; repeatable"
@@ -248,7 +249,8 @@ class SweepSettings(TrainingFlags, BaseSettings):
         """What a sweep's name stands for: every setting that changes its numbers, and none that does not."""
         where = {"name", "data", "storage", "cache", "workers", "use_gpu", "gpus_per_worker", "concurrent_trials"}
         how = {"chunk", "preset", "allow_missing", "allow_shared_recordings", "mlflow_page", "dry_run"}
-        return self.model_dump(mode="json", exclude=where | how, exclude_none=True)
+        looks = {"evaluate_every"}
+        return self.model_dump(mode="json", exclude=where | how | looks, exclude_none=True)
 
     def meant_before(self) -> dict[str, Any]:
         """Settings of `identity` that are newer than some sweeps, as those had them."""

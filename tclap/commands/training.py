@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Literal
 
 import torch
@@ -12,9 +13,11 @@ from tclap.config import COEFFICIENTS, LossCoefficients, config_hash
 from tclap.console import console
 from tclap.data import dataset as datasets
 from tclap.data import synth
+from tclap.evaluation.zste import metric_values
 from tclap.experiment import Workspace, base_of, check, check_clips, evaluate, open_workspace, provenance, train
 from tclap.flags import TrainingFlags
 from tclap.places import cache_folder, check_writable, checkpoint_folder, local_folder
+from tclap.sweep.curve import SHOWN, is_scored
 from tclap.training import checkpoint
 from tclap.training.base import base_checkpoint
 from tclap.training.stage import Report
@@ -64,6 +67,7 @@ class Train(TrainingFlags):
     alpha_co: float = Field(1.0, ge=0)
     beta: float = Field(1.0, ge=0)
     any_alpha: bool = Field(False, description="allow coefficients other than 0 and 1")
+    evaluate_every: int = Field(0, ge=0, description="also score every so many steps of a stage; 0: only at its end")
     name: str = Field("train", description="folder below --storage")
 
     @model_validator(mode="after")
@@ -87,7 +91,15 @@ class Train(TrainingFlags):
         model.module().to(device)
         for part in filter(None, (configuration.parent, configuration)):
             losses: list[float] = []
-            train(workspace, part, model, seed=self.seed, report=_append_loss(losses))
+
+            def look(steps_done: int, letter: str = part.stages[-1]) -> bool:
+                values = metric_values(evaluate(workspace, configuration.data, model, configuration.data.eval_folds))
+                shown = ", ".join(f"{name} {values[name]:.1f}" for name in SHOWN if name in values)
+                console.print(f"stage {letter}, step {steps_done}: {shown}")
+                return False
+
+            look_at = functools.partial(is_scored, every=self.evaluate_every)
+            train(workspace, part, model, seed=self.seed, report=_append_loss(losses), look=look, look_at=look_at)
             start = local_folder(checkpoint_folder(self.storage / self.name, part, self.seed))
             checkpoint.save(start, model, provenance(workspace, part, self.seed))
             name, stage = config_hash(part), part.stages[-1]

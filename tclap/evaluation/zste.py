@@ -8,7 +8,7 @@ Shapes: n items of a task, K candidates, C classes, W windows, Q captions, D emb
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -280,7 +280,16 @@ def score_suite(
     return scores_of(suite, suite_credits(suite, audio, text), unseen_classes)
 
 
-def summary(scores: dict[str, Score]) -> dict[str, float]:
+def metric_values(scores: Mapping[str, Score], prefix: str = "zste") -> dict[str, float]:
+    """Every score and mean in percent by its metric's name: zste/3A, zste/order, order/moved, or PREFIX/order/moved."""
+    values = {f"{prefix}/{name}": value for name, value in summary(scores).items()}
+    for name, score in scores.items():
+        own = prefix == "zste" and name.startswith("order/")  # order/moved and so on have a place of their own
+        values[name if own else f"{prefix}/{name}"] = score.value
+    return values
+
+
+def summary(scores: Mapping[str, Score]) -> dict[str, float]:
     """Means in percent: "mean" over the eleven columns, "temporal" over 3A, 3B, 4A, 4B, "order" over moved and paired.
 
     Scores of an older version have no order.

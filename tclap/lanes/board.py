@@ -15,10 +15,11 @@ from tclap.config import Configuration
 from tclap.console import console
 from tclap.lanes.start import Start, Store
 from tclap.places import staged
+from tclap.report.curves import MOST_CURVES, history_frame
 from tclap.report.grid import About, Grid
 from tclap.report.leaderboard import best_line, rank
 from tclap.report.note import sweep_note
-from tclap.report.page import Page, write_page
+from tclap.report.page import LOSS, Page, write_page
 from tclap.report.tables import (
     about_scores,
     grids_of,
@@ -28,8 +29,10 @@ from tclap.report.tables import (
     write_rows,
     write_tables,
 )
+from tclap.sweep.curve import SHOWN
 from tclap.tracking import page as mlflow_page
 from tclap.tracking import runs as tracking
+from tclap.tracking.history import read_history
 
 NOTE_EVERY_S, PAGE_EVERY_S = 5.0, 60.0  # a page takes a second to draw
 SHARE = 0.05  # of the time that showing may take, while thousands of configurations make it long
@@ -101,7 +104,7 @@ class Board:
             files = write_tables(frame, written / table, self._warning, about, links, grids)
             maximised = () if searched is None else self._objectives
             files.append(write_rows(frame, table, maximised, written, self._start.sound, self._store.page))
-            files.append(self._write_page(frame, status, written, grids))
+            files.append(self._write_page(frame, status, written, grids, losses=True))
             files += [] if searched is None else searched(frame, written)
             console.print(files[1].read_text(encoding="utf-8"))
             for file in files:
@@ -126,7 +129,9 @@ class Board:
         note = sweep_note(self._name, status, frame, objectives, run_id, command=self._command)
         mlflow_page.write_note(self._store.client, run_id, note)
 
-    def _write_page(self, frame: pd.DataFrame, status: str, folder: Path, grids: Sequence[Grid] = ()) -> Path:
+    def _write_page(
+        self, frame: pd.DataFrame, status: str, folder: Path, grids: Sequence[Grid] = (), losses: bool = False
+    ) -> Path:
         page = Page(
             self._name,
             frame,
@@ -138,8 +143,22 @@ class Board:
             vary_draws=self._start.settings.vary_draws,
             links=self._links(),
             grids=grids,
+            history=self._history(frame, losses),
         )
         return write_page(page, folder / REPORT)
+
+    def _history(self, frame: pd.DataFrame, losses: bool) -> pd.DataFrame | None:
+        """Scores by step of what is done, if they were asked for; losses: also those, of the best configurations."""
+        curves = {
+            key: [(step, {name: values[name] for name in SHOWN if name in values}) for step, values in r.curve.items()]
+            for key, r in self._ledger.results.items()
+        }
+        best = set(rank(frame, self._ranked_by(frame)[0])["config_hash"][:MOST_CURVES]) if losses else set()
+        for (name, seed), result in self._ledger.results.items():
+            if name in best and result.run_id:
+                curves[name, seed] += read_history(self._store.client, result.run_id, [LOSS])
+        history = history_frame(curves)
+        return history if len(history) else None
 
     def _about(self) -> About:
         scores = (result.scores for result in self._ledger.results.values())

@@ -141,6 +141,7 @@ def sweep_of(start: Start, store: Store, varying: Sequence[Axis]) -> Sweep:
         tracking_uri=store.uri,
         experiment_id=store.experiment_id,
         parent_run_id=store.run_id,
+        evaluate_every=settings.evaluate_every,
         varying=tuple(axis.name for axis in varying),
     )
 

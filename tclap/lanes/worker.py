@@ -20,9 +20,11 @@ from tclap.evaluation.statistics import Score
 from tclap.experiment import Stopped, Workspace, base_of, evaluate, open_workspace, provenance, train
 from tclap.lanes.extract import make_shared
 from tclap.lanes.failures import JobFailed, Lost, of_worker
+from tclap.lanes.looks import Looks
 from tclap.lanes.mailbox import Report
 from tclap.models.protocol import ContrastiveModel
 from tclap.places import Place, at, checkpoint_folder, fetched, seed_folder, staged, stop_requested
+from tclap.sweep.curve import best_metrics
 from tclap.sweep.job import DONE, FAILED, STOPPED, Job
 from tclap.sweep.ledger import Result, read_result, to_json, write_result
 from tclap.sweep.state import drop_state, read_state, write_state
@@ -112,10 +114,15 @@ class Desk:
                 run.log(step, metrics)
                 self._tell(job.hash, steps_before + step + 1)
 
+            def score() -> dict[str, Score]:
+                return evaluate(workspace, configuration.data, model, configuration.data.eval_folds)
+
+            looks = Looks(self._sweep.evaluate_every, score, run, resume)
+
             def keep(state: State) -> None:
                 run.flush()  # whoever goes on from here takes no step before it again
                 if distributed.rank() == 0:
-                    write_state(place, state)
+                    write_state(place, looks.with_curve(state))
 
             started = time.perf_counter()
             try:
@@ -129,30 +136,35 @@ class Desk:
                     keep=keep,
                     keep_every=STATE_EVERY_STEPS,
                     should_stop=self._watch_for_stop(),
+                    look=looks.look,
+                    look_at=looks.at,
                     chunk=self._sweep.chunk,
                 )
             except Stopped:
                 run.killed()
                 raise
-            train_s = time.perf_counter() - started
-            scores = evaluate(workspace, configuration.data, model, configuration.data.eval_folds)
+            train_s = time.perf_counter() - started - looks.spent_s
+            scores, steps = score(), configuration.optimiser.steps
+            if self._sweep.evaluate_every:
+                looks.add(steps, scores)
             if distributed.rank() == 0:
                 retrieval = self._retrieval(model) if configuration.stages != "A" else {}
                 made = {**provenance(workspace, configuration, seed), "sweep": self._sweep.name}
-                extra = {"train_s": train_s, **runs.retrieval_metrics(retrieval)}
+                extra = {"train_s": train_s, **runs.retrieval_metrics(retrieval), **best_metrics(looks.curve)}
                 with staged(place) as written:
                     saved = written / checkpoint_folder(self._folder, configuration, seed).name
                     checkpoint.save(saved, model, made)
-                    run_id = run.finish(scores, saved, extra)
+                    run_id = run.finish(scores, saved, extra, steps)
                 result = Result(
                     config_hash=job.hash,
                     seed=seed,
                     scores=scores,
                     train_s=train_s,
-                    steps=configuration.optimiser.steps - (resume["step"] if resume else 0),
+                    steps=steps - (resume["step"] if resume else 0),
                     host=socket.gethostname(),
                     run_id=run_id,
                     retrieval=retrieval,
+                    curve=looks.curve,
                 )
                 write_result(place, result)
                 drop_state(place)

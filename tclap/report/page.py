@@ -19,8 +19,9 @@ from tclap.report.plotly_page import plot, sections, with_plotly
 from tclap.report.render import html_table
 from tclap.report.study_plots import study_plots
 from tclap.report.tables import grids_of, hash_labels, setting_columns
+from tclap.sweep.curve import SHOWN
 
-CURVES = ("zste/3A_order", "zste/order", "zste/temporal", "zste/1", "train/loss")  # those that a history has are drawn
+LOSS = "train/loss"
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def _parts(page: Page, ranked: pd.DataFrame) -> list[tuple[str, str, str]]:
     if history is not None and len(history):
         drawn = [
             curves_figure(history, name, labels, page.about.chance.get(name.removeprefix("zste/")))
-            for name in CURVES
+            for name in (*SHOWN, LOSS)
             if name in history
         ]
         note = "<p class=note>Mean over seeds; the band is its 95% t-interval, which one seed alone does not have.</p>"

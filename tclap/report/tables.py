@@ -13,7 +13,7 @@ import pandas as pd
 from tclap.axes import AXES, COEFFICIENTS, shown, value_of, varying
 from tclap.config import Configuration, config_hash
 from tclap.evaluation.statistics import Score, t_half_width
-from tclap.evaluation.zste import COLUMNS, summary
+from tclap.evaluation.zste import COLUMNS, metric_values
 from tclap.places import write_atomically
 from tclap.report.grid import About, Grid, score_grid
 from tclap.report.plots import table_picture
@@ -123,8 +123,7 @@ def metric_of(column: str) -> str:
 
 
 def _metrics(result: Result) -> dict[str, float]:
-    zste = {**summary(result.scores), **{name: score.value for name, score in result.scores.items()}}
-    metrics = {name if name.startswith("order/") else f"zste/{name}": value for name, value in zste.items()}
+    metrics = metric_values(result.scores)
     for benchmark, scores in result.retrieval.items():
         metrics |= {f"retrieval/{benchmark}/{name}": score.value for name, score in scores.items()}
     return metrics

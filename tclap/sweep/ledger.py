@@ -16,6 +16,7 @@ from tclap.config import Configuration, config_hash
 from tclap.errors import InputError
 from tclap.evaluation.statistics import Score
 from tclap.places import RESULT, Place, seed_folder, trials_folder, write_atomically
+from tclap.sweep.curve import Curve
 
 READERS = 16  # at once: an object store answers each in tens of milliseconds
 Key = tuple[str, int]  # config_hash and seed
@@ -33,6 +34,7 @@ class Result:
     host: str
     run_id: str | None = None  # MLflow's
     retrieval: dict[str, dict[str, Score]] = field(default_factory=dict)  # benchmark -> "t2a_r1", ... -> score
+    curve: Curve = field(default_factory=dict)  # with --evaluate-every; its last point is that of `scores`
 
     @property
     def key(self) -> Key:
@@ -104,7 +106,8 @@ def from_json(text: str) -> Result:
     """Raises ValueError, TypeError, KeyError or AttributeError if `text` is not what `to_json` wrote."""
     raw: dict[str, Any] = dict(json.loads(text))
     retrieval = {name: _scores(scores) for name, scores in raw.pop("retrieval").items()}
-    return Result(**{**raw, "scores": _scores(raw["scores"]), "retrieval": retrieval})
+    curve = {int(step): values for step, values in raw.pop("curve", {}).items()}
+    return Result(**{**raw, "scores": _scores(raw["scores"]), "retrieval": retrieval, "curve": curve})
 
 
 def _read(path: Place) -> Result:

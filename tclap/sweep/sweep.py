@@ -23,6 +23,7 @@ class Sweep:
     tracking_uri: str
     experiment_id: str
     parent_run_id: str
+    evaluate_every: int = 0  # steps of a stage from one scoring of the suite to the next; 0: only at its end
     varying: tuple[str, ...] = ()  # names of the axes that its configurations differ in, for the names of runs
 
     @property

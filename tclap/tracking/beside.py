@@ -69,6 +69,12 @@ class RunBeside:
         if len(self._buffer) >= runs.BATCH_METRICS or time.monotonic() - self._written_at > WRITE_EVERY_S:
             self._write()
 
+    def score(self, step: int, values: Mapping[str, float]) -> None:
+        """Log what the suite gave after so many steps, metrics by their names, soon. Raises as `log` does."""
+        if self._active:
+            self._waiting.append(self._thread.submit(self._log_scores, step, dict(values), int(time.time() * 1000)))
+            self._settle(WAITING_AT_MOST)
+
     def flush(self) -> None:
         """Return when everything is written."""
         if self._active:
@@ -81,16 +87,17 @@ class RunBeside:
             self.flush()
             self._client.set_terminated(self._run_id, "KILLED")
 
-    def finish(self, scores: Mapping[str, Score], saved: Path, extra: Mapping[str, float]) -> str:
-        """Write everything of a finished seed and end the run; returns its id."""
+    def finish(self, scores: Mapping[str, Score], saved: Path, extra: Mapping[str, float], step: int) -> str:
+        """Write everything of a seed that has ended after so many steps, and end the run; returns its id."""
         self.flush()
-        runs.finish(self._client, self._run_id, scores, saved, extra)
+        runs.finish(self._client, self._run_id, scores, saved, extra, step, logged=step in self._scored)
         return self._run_id
 
     def _open(self) -> None:
         self._client, self._run_id = open_run(self._sweep, self._configuration, self._seed)
         history = self._client.get_metric_history(self._run_id, "train/loss")
         self._first = 1 + max((metric.step for metric in history), default=-1)
+        self._scored = {metric.step for metric in self._client.get_metric_history(self._run_id, runs.ALWAYS_SCORED)}
 
     def _write(self) -> None:
         batch, self._buffer = self._buffer, []
@@ -103,6 +110,11 @@ class RunBeside:
         new = [metric for metric in batch if metric.step >= self._first]
         for start in range(0, len(new), runs.BATCH_METRICS):
             self._client.log_batch(self._run_id, metrics=new[start : start + runs.BATCH_METRICS])
+
+    def _log_scores(self, step: int, values: dict[str, float], now_ms: int) -> None:
+        if step not in self._scored:
+            self._client.log_batch(self._run_id, [Metric(name, value, now_ms, step) for name, value in values.items()])
+            self._scored.add(step)
 
     def _settle(self, left: int) -> None:
         """Wait until at most `left` writes have not ended; raises what an ended one raised."""

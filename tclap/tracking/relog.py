@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from mlflow import MlflowClient
+from mlflow.entities import Metric
 from pydantic import ValidationError
 
 from tclap.config import Configuration, config_hash
 from tclap.errors import InputError
+from tclap.sweep.curve import best_metrics
 from tclap.sweep.ledger import Result
 from tclap.tracking import runs as tracking
 from tclap.training import checkpoint
@@ -30,8 +33,13 @@ def relog(
     run_id = tracking.child_run(client, experiment_id, sweep, parent_id, configuration, result.seed, stage_a_run_id)
     client.set_tag(run_id, AGAIN, "true")
     client.set_tag(run_id, "host", result.host)
-    extra = {"train_s": result.train_s, **tracking.retrieval_metrics(result.retrieval)}
-    tracking.finish(client, run_id, result.scores, saved, extra)
+    extra = {"train_s": result.train_s, **tracking.retrieval_metrics(result.retrieval), **best_metrics(result.curve)}
+    scored = {metric.step for metric in client.get_metric_history(run_id, tracking.ALWAYS_SCORED)}
+    last, now_ms = configuration.optimiser.steps, int(time.time() * 1000)
+    for step, values in result.curve.items():
+        if step not in {*scored, last}:  # the last is logged with the final scores
+            client.log_batch(run_id, metrics=[Metric(name, value, now_ms, step) for name, value in values.items()])
+    tracking.finish(client, run_id, result.scores, saved, extra, last, logged=last in scored)
     return run_id
 
 

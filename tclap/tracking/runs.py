@@ -28,7 +28,7 @@ from tclap.axes import Axis, label
 from tclap.config import Configuration, config_hash
 from tclap.errors import InputError
 from tclap.evaluation.statistics import Score
-from tclap.evaluation.zste import summary
+from tclap.evaluation.zste import metric_values
 from tclap.places import Place
 from tclap.redact import shown
 from tclap.sweep.ledger import Result
@@ -41,6 +41,7 @@ EXPERIMENT = "tclap"
 KIND_SWEEP, KIND_TRIAL, KIND_STAGE_A = "sweep", "trial", "stage_a"
 PACKAGES = ("tclap", "torch", "ray", "mlflow", "optuna", "numpy", "msclap")
 SCORES_FILE = "scores.json"  # value, interval, n and chance of every score
+ALWAYS_SCORED = "zste/1"  # at every step at which the suite was scored
 BATCH_METRICS = 900  # MLflow takes 1000 metrics in one log_batch
 
 
@@ -181,15 +182,21 @@ def finish(
     scores: Mapping[str, Score],
     checkpoint: Path,
     extra: Mapping[str, float],
+    step: int,
+    logged: bool = False,
 ) -> None:
-    """Log checkpoint and scores.json, then every final metric and the `done` tag at once, and end the run."""
+    """Log checkpoint and scores.json, then every final metric and the `done` tag at once, and end the run.
+
+    step: how many steps of its stage were taken: the metrics' step. logged: the run has those metrics already, from a
+    process that was killed before it could write its result.
+    """
     client.log_artifacts(run_id, str(checkpoint), "checkpoint")
     log_score_facts(client, run_id, scores)
     now_ms = int(time.time() * 1000)
-    values = {**score_metrics(scores), **extra}
+    values = {} if logged else {**score_metrics(scores), **extra}
     client.log_batch(
         run_id,
-        metrics=[Metric(key, value, now_ms, 0) for key, value in values.items()],
+        metrics=[Metric(key, value, now_ms, step) for key, value in values.items()],
         tags=[RunTag("done", "true")],
     )
     client.set_terminated(run_id, "FINISHED")
@@ -217,10 +224,8 @@ def fail(client: MlflowClient, run_id: str, trace: str) -> None:
 
 def score_metrics(scores: Mapping[str, Score], prefix: str = "zste") -> dict[str, float]:
     """zste/3A, order/moved and so on, with zste_low/ and zste_high/ (95% interval); n and chance are in scores.json."""
-    values = {f"{prefix}/{name}": value for name, value in summary(dict(scores)).items()}
+    values = metric_values(scores, prefix)
     for name, score in scores.items():
-        own = prefix == "zste" and name.startswith("order/")  # order/moved and so on have a place of their own
-        values[name if own else f"{prefix}/{name}"] = score.value
         values[f"{prefix}_low/{name}"] = score.low
         values[f"{prefix}_high/{name}"] = score.high
     return values

@@ -96,10 +96,13 @@ def test_same_command_again_runs_nothing(finished, root, runs, cluster):
 
 
 def test_fresh_storage_at_a_url_gives_the_same_numbers_to_the_last_digit(finished, root, bucket, tmp_path):
-    """One of the rows again, from nothing, in a Ray of its own: its lines of the table are the same bytes."""
+    """One of the rows again, from nothing, in a Ray of its own: its lines of the table are the same bytes.
+
+    It is also scored in the middle of its stages, which changes none of them.
+    """
     rows = [("AB", {})]
     flags = ("--data", root, "--storage", f"{bucket}/fresh", "--cache", tmp_path / "node", "--seeds", "0,1")
-    flags += ("--name", "again", *TINY)
+    flags += ("--name", "again", "--evaluate-every", "2", *TINY)
     tracking = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}"}
     process = run_rows(rows, *flags, env=tracking)
     assert process.returncode == 0, process.stdout + process.stderr
@@ -115,6 +118,15 @@ def test_fresh_storage_at_a_url_gives_the_same_numbers_to_the_last_digit(finishe
         "trials",
         "ray",
     }
+    client = MlflowClient(tracking["MLFLOW_TRACKING_URI"])
+    found = client.search_runs([client.get_experiment_by_name("tclap").experiment_id], "tags.kind = 'trial'")
+    assert len(found) == 2
+    for run_ in found:
+        history = client.get_metric_history(run_.info.run_id, "zste/3A")
+        assert [metric.step for metric in history] == [2, 4]
+        assert history[-1].value == run_.data.metrics["zste/3A"]
+        assert {"best/zste/order", "best_step/zste/order"} <= run_.data.metrics.keys()
+    assert "id=curves>" in (sweep / "report.html").read_text()
     seeds = list(sweep.glob("trials/*/seed-*"))
     assert len(seeds) == 4  # with stage A's
     for seed in seeds:

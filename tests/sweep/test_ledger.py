@@ -1,5 +1,8 @@
 """What is done, read at once and kept."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from tclap.config import config_hash
@@ -21,6 +24,14 @@ def test_a_result_survives_its_file(tmp_path):
     write_result(tmp_path, result(ONE, 0))
     assert read_result(tmp_path) == result(ONE, 0) == from_json(to_json(result(ONE, 0)))
     assert read_result(tmp_path / "elsewhere") is None
+
+
+def test_a_result_keeps_its_curve_and_an_older_one_has_none(tmp_path):
+    curved = replace(result(ONE, 0), curve={25: {"zste/1": 100 / 3}, 50: {"zste/1": 50.0}})
+    assert from_json(to_json(curved)) == curved
+    older = json.loads(to_json(curved))
+    del older["curve"]
+    assert from_json(json.dumps(older)) == result(ONE, 0)
 
 
 def test_everything_below_the_folder_is_read_and_nothing_else(tmp_path):

@@ -7,12 +7,18 @@ from pathlib import Path
 import pytest
 from mlflow.entities import Metric
 
+from tclap.evaluation.statistics import Score
+from tclap.evaluation.zste import COLUMNS
 from tclap.sweep.sweep import Sweep
 from tclap.tracking import beside, runs
 from tclap.tracking.beside import RunBeside, leave_traceback
 from tests.tracking.conftest import configuration
 
 CONFIGURATION = configuration(3)
+
+
+def scores(value):
+    return {name: Score(value, value - 1, value + 1, 9, 50.0) for name in COLUMNS}
 
 
 @pytest.fixture
@@ -56,6 +62,25 @@ def test_steps_that_a_killed_process_logged_are_not_logged_again(sweep):
                 run.log(step, {"loss": float(step)})
             run.flush()
     assert steps(sweep) == list(range(5))
+
+
+def test_scores_are_logged_once_for_each_step_and_the_last_ones_are_the_runs(sweep, tmp_path):
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    for last in (None, 6, 6):  # killed in the middle, then before its result was written, then done
+        with RunBeside(sweep, CONFIGURATION, 0, active=True) as run:
+            for step in (2, 4):
+                run.score(step, {"zste/1": 10.0 * step, "order/moved": 1.0})
+            if last is None:
+                run.flush()
+            else:
+                run.finish(scores(60.0), saved, {"best_step/zste/1": 6.0}, last)
+    client, run = child(sweep)
+    history = client.get_metric_history(run.info.run_id, "zste/1")
+    assert [(metric.step, metric.value) for metric in history] == [(2, 20.0), (4, 40.0), (6, 60.0)]
+    assert run.data.metrics["zste/1"] == 60.0
+    assert [metric.step for metric in client.get_metric_history(run.info.run_id, "best_step/zste/1")] == [6]
+    assert run.data.tags["done"] == "true"
 
 
 def test_training_does_not_wait_for_mlflow_until_too_much_waits(sweep, monkeypatch):

@@ -112,7 +112,7 @@ def finished(tmp_path, mini):
             checkpoint.save(place, mini, {"configuration": config.model_dump(mode="json"), "seed": seed})
             scores = {name: Score(50.0 + number, 40.0, 60.0, 9, 50.0) for name in (*COLUMNS, *EXTRA_COLUMNS)}
             result = Result(config_hash(config), seed, scores, 1.5, 3, "there", run_id)
-            tracking.finish(client, run_id, scores, place, {"train_s": 1.5})
+            tracking.finish(client, run_id, scores, place, {"train_s": 1.5}, 3)
             write_result(place.parent, result)
     return client, experiment, parent
 

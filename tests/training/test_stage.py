@@ -137,6 +137,50 @@ def test_a_stop_leaves_a_state_that_goes_on_as_if_never_stopped(inputs: tuple) -
     assert_equal(parameters(resumed), parameters(whole))
 
 
+def test_a_look_changes_nothing_and_comes_before_the_state_of_its_step(inputs: tuple) -> None:
+    whole, looked_at, resumed = fresh(), fresh(), fresh()
+    log = train(whole, inputs)
+    events: list[tuple[str, int]] = []
+
+    def look(steps_done: int) -> bool:
+        events.append(("look", steps_done))
+        looked_at.eval()
+        looked_at.train()
+        torch.rand(3)
+        return False
+
+    states: list[dict] = []
+
+    def keep(state: dict) -> None:
+        states.append(state)
+        events.append(("keep", state["step"]))
+
+    every = {"look": look, "look_at": lambda steps_done: steps_done % 2 == 0}
+    assert train(looked_at, inputs, keep=keep, keep_every=2, **every) == log
+    assert_equal(parameters(looked_at), parameters(whole))
+    # Not after the last step: the stage's own end is scored by whoever called.
+    assert events == [("look", 2), ("keep", 2), ("look", 4), ("keep", 4), ("keep", 6)]
+    events.clear()
+    assert train(resumed, inputs, resume=states[0], **every) == log[2:]
+    assert events == [("look", 2), ("look", 4)]  # killed before anybody acted on the first one, perhaps
+    assert_equal(parameters(resumed), parameters(whole))
+
+
+def test_a_look_that_says_enough_ends_the_stage_with_its_state(inputs: tuple) -> None:
+    whole, ended, resumed = fresh(), fresh(), fresh()
+    log = train(whole, inputs)
+    states: list[dict] = []
+    enough = {"look": lambda steps_done: True, "look_at": lambda steps_done: steps_done == 4}
+    run = StageRun(ended, *inputs, SETTINGS, seed=0)
+    assert not carry_out(run, keep=states.append, **enough)
+    assert [state["step"] for state in states] == [4]
+    assert not ended.training
+    # Taken up again, it still is enough, and no step is taken; without the look it goes on as if never stopped.
+    assert train(fresh(), inputs, resume=states[0], **enough) == []
+    assert train(resumed, inputs, resume=states[0]) == log[4:]
+    assert_equal(parameters(resumed), parameters(whole))
+
+
 def test_training_is_reproducible_and_leaves_the_generator_alone(inputs: tuple) -> None:
     one, other = fresh(), fresh()
     torch.manual_seed(1)
