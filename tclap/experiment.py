@@ -26,6 +26,7 @@ from tclap.data.compose import Composites
 from tclap.data.dataset import Dataset, check_folds, digest
 from tclap.data.draws import batch_schedule, check_batch_size
 from tclap.data.layouts import read_index
+from tclap.evaluation.details import Details, details_of
 from tclap.evaluation.embed import embed_suite
 from tclap.evaluation.items import Suite
 from tclap.evaluation.statistics import Score
@@ -243,11 +244,22 @@ def evaluate(
     workspace: Workspace, data: DataSettings, model: ContrastiveModel, folds: Sequence[int]
 ) -> dict[str, Score]:
     """ZSTE scores of `model` on `folds`, with the classes that `data` holds out of training reported apart."""
-    suite = evaluation_suite(workspace, data, folds)
-    audio, text = _features(workspace, model, suite.composites, suite.captions)
-    seen = seen_classes(workspace.dataset, data)
-    unseen = np.setdiff1d(np.arange(len(workspace.dataset.class_names)), seen)
-    return scores_of(suite, suite_credits(suite, *embed_suite(model, suite, audio, text)), unseen)
+    return evaluate_closely(workspace, data, model, folds)[0]
+
+
+def evaluate_closely(
+    workspace: Workspace, data: DataSettings, model: ContrastiveModel, folds: Sequence[int]
+) -> tuple[dict[str, Score], Details]:
+    """What `evaluate` returns, and what lies behind it: order by pairs of classes, and the worst mistakes."""
+    suite, names = evaluation_suite(workspace, data, folds), workspace.dataset.class_names
+    features, texts = _features(workspace, model, suite.composites, suite.captions)
+    audio, text = embed_suite(model, suite, features, texts)
+    credits = suite_credits(suite, audio, text)
+    unseen = np.setdiff1d(np.arange(len(names)), seen_classes(workspace.dataset, data))
+    details = details_of(
+        suite, names, credits["order"], audio, text, window_s=model.window_s, sample_rate_hz=model.sample_rate_hz
+    )
+    return scores_of(suite, credits, unseen), details
 
 
 def provenance(workspace: Workspace, configuration: Configuration, seed: int) -> dict[str, object]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_v
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from upath import UPath
 
-from tclap import models
+from tclap import models, presets
 from tclap.axes import Variation, parse_vary
 from tclap.config import (
     Configuration,
@@ -29,6 +29,7 @@ from tclap.config import (
     Trainable,
 )
 from tclap.environment import Environment
+from tclap.errors import InputError
 from tclap.models.weights import RANDOM
 from tclap.places import at
 
@@ -44,7 +45,17 @@ PRESETS: dict[str, dict[str, Any]] = {
         "steps_a": 100,
         "steps_b": 100,
         "timing": "midpoint",
-    }
+    },
+    # The authors' code, as far as it is no defect: `presets.released` sets the rest once the dataset is known.
+    "released": {
+        "model": "msclap-2022",
+        "data": "data/esc50",
+        "batch_sizes": (32,),
+        "takes": 2,
+        "timing": "midpoint",
+        "prompts": ("this is a sound of {}",),
+        "row_o": "alpha",
+    },
 }
 
 
@@ -151,7 +162,9 @@ class SweepSettings(TrainingFlags, BaseSettings):
         cli_hide_none_type=True,
     )
 
-    preset: Literal["paper"] | None = Field(None, description="settings of the paper instead of mini's")
+    preset: Literal["paper", "released"] | None = Field(
+        None, description="settings of the paper, or of its authors' released code, instead of mini's"
+    )
     batch_sizes: tuple[int, ...] = Field((40,), description="pairs in a batch over all workers, comma-separated")
     seeds: tuple[int, ...] = Field((0,), description="training seeds, comma-separated")
     match_steps: bool = Field(False, description="B-only gets A's steps as well, so that B and AB cost the same")
@@ -179,7 +192,11 @@ class SweepSettings(TrainingFlags, BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _fill_in_preset(cls, given: dict[str, Any]) -> dict[str, Any]:
-        return {**PRESETS.get(given.get("preset") or "", {}), **given}
+        preset = given.get("preset")
+        if preset == "released" and (own := sorted(set(given) & set(presets.SETS))):
+            flags = ", ".join("--" + name.replace("_", "-") for name in own)
+            raise ValueError(f"--preset released says how it trains and asks: leave out {flags}")
+        return {**PRESETS.get(preset or "", {}), **given}
 
     @model_validator(mode="after")
     def _workers_of_a_trial_share_no_gpu(self) -> SweepSettings:
@@ -245,10 +262,27 @@ class SweepSettings(TrainingFlags, BaseSettings):
             sets[name] = (Path(folder).resolve(), Path(csv).resolve())
         return sets
 
+    def configuration(
+        self,
+        stages: Literal["B", "AB"],
+        coefficients: LossCoefficients,
+        batch_size: int,
+        match_steps: bool = False,
+        lr: float | None = None,
+    ) -> Configuration:
+        """As for every command; as the released code has it with its preset, which reads the dataset's index."""
+        made = super().configuration(stages, coefficients, batch_size, match_steps, lr)
+        if self.preset != "released":
+            return made
+        if self.data is None:
+            raise InputError("--preset released needs a dataset: --data")
+        return presets.released(made, presets.trained_pairs(self.data, made.data))
+
     def identity(self) -> dict[str, Any]:
         """What a sweep's name stands for: every setting that changes its numbers, and none that does not."""
         where = {"name", "data", "storage", "cache", "workers", "use_gpu", "gpus_per_worker", "concurrent_trials"}
-        how = {"chunk", "preset", "allow_missing", "allow_shared_recordings", "mlflow_page", "dry_run"}
+        how = {"chunk", "allow_missing", "allow_shared_recordings", "mlflow_page", "dry_run"}
+        how |= set() if self.preset == "released" else {"preset"}  # the flags say all of the paper's
         looks = {"evaluate_every"}
         return self.model_dump(mode="json", exclude=where | how | looks, exclude_none=True)
 

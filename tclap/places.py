@@ -8,7 +8,7 @@ STORAGE/
     cache/                       frozen features, base models, which clips were found usable; shared by every sweep
     data/                        synthetic datasets
     NAME/                        one sweep
-        trials/<config_hash>/seed-<n>/result.json, checkpoint/; state.pt while it is trained
+        trials/<config_hash>/seed-<n>/result.json, details.json, checkpoint/; state.pt while it is trained
         ray/                     Ray's own run files
         table4.csv, .md, .html, .png
 """
@@ -28,7 +28,7 @@ from upath import UPath
 from tclap.config import Configuration, config_hash
 from tclap.errors import InputError
 
-RESULT, STATE = "result.json", "state.pt"
+RESULT, DETAILS, STATE = "result.json", "details.json", "state.pt"
 Place = Path | UPath  # a UPath of a local folder is a Path, too
 
 

@@ -12,11 +12,15 @@ fewer steps here.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
-from tclap.config import Configuration, OptimiserSettings
+from tclap.config import Configuration, DataSettings, OptimiserSettings
+from tclap.errors import InputError
 
 PROMPT = "this is a sound of {}"
 EPOCHS_A, EPOCHS_B = 20, 10
+# Flags that `released` replaces.
+SETS = ("lr", "lrs", "steps_a", "steps_b", "match_steps", "row_o", "prompts", "timing")
 
 
 def released(configuration: Configuration, pairs: int) -> Configuration:
@@ -45,3 +49,37 @@ def released(configuration: Configuration, pairs: int) -> Configuration:
     if configuration.stage_a is not None:
         changes["optimiser_a"] = training(EPOCHS_A)
     return configuration.model_copy(update=changes)
+
+
+def trained_pairs(root: Path, data: DataSettings) -> int:
+    """Pairs of the classes that are trained on, from the index of the dataset at `root`.
+
+    Raises InputError if it is not there, since an epoch's length is not known without.
+    """
+    # PyTorch takes seconds, and every command reads flags.
+    from tclap.data.layouts import read_index
+    from tclap.training.base import seen_classes
+
+    try:
+        dataset = read_index(root)
+    except InputError as error:
+        raise InputError(f"--preset released: an epoch is as long as --data has classes; {error}") from error
+    return math.comb(len(seen_classes(dataset, data)), 2)
+
+
+def described(configuration: Configuration) -> str:
+    """What `released` has set, in lines for people."""
+    data, coefficients = configuration.data, configuration.coefficients
+    lines = [
+        "preset released, as the authors' code trains and asks:",
+        f"  row o {coefficients.row_o if coefficients else 'n/a'}, timing {data.timing}, prompts {list(data.prompts)}",
+        "  distractors that share a class with the clip: columns 4A_hard and 4B_hard",
+    ]
+    for letter, optimiser in (("A", configuration.optimiser_a), ("B", configuration.optimiser_b)):
+        if optimiser is not None and optimiser.epoch_steps is not None:
+            epochs = optimiser.steps // optimiser.epoch_steps
+            lines.append(
+                f"  stage {letter}: {epochs} epochs of {optimiser.epoch_steps} steps at batch "
+                f"{configuration.batch_size}, Adam {optimiser.lr:g}, times 0.95 after each epoch, no warm-up"
+            )
+    return "\n".join(lines)

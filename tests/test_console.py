@@ -133,6 +133,31 @@ def test_paper_preset_plans_24_configurations_and_starts_nothing(table4, capsys,
     assert not list(tmp_path.iterdir())
 
 
+def test_released_preset_prints_its_settings_and_starts_nothing(table4, capsys, root):
+    with pytest.raises(SystemExit) as stopped:
+        table4("--preset", "released", "--data", root, "--model", "mini", "--batch-sizes", "8", "--dry-run")
+    assert stopped.value.code == 0
+    out = capsys.readouterr().out
+    assert "row o alpha, timing midpoint, prompts ['this is a sound of {}']" in out
+    assert "4A_hard and 4B_hard" in out
+    # 6 classes: 15 pairs and 2 takes of each are 30 samples, 4 steps of 8.
+    assert "stage A: 20 epochs of 4 steps at batch 8, Adam 0.001, times 0.95 after each epoch, no warm-up" in out
+    assert "stage B: 10 epochs of 4 steps" in out
+    assert "8 configurations and 1 stage-A run" in out
+    assert out.count("(80 steps, shared by 4 AB configurations)") == 1
+    assert out.count("(40 steps") == 8
+
+
+def test_released_preset_needs_its_dataset_and_sets_its_own_training(table4, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        table4("--preset", "released", "--dry-run")
+    assert "an epoch is as long as --data has classes; data/esc50" in error_line(capsys, stopped)
+    with pytest.raises(SystemExit) as stopped:
+        table4("--preset", "released", "--lr", "0.1", "--row-o", "printed", "--dry-run")
+    assert "leave out --lr, --row-o" in error_line(capsys, stopped)
+
+
 def test_dry_run_still_refuses_a_batch_over_the_bound(table4, capsys, root):
     with pytest.raises(SystemExit) as stopped:
         table4("--data", root, "--batch-sizes", "16", "--dry-run")

@@ -1,7 +1,12 @@
+from pathlib import Path
+
 import pytest
+from pydantic import ValidationError
 
 from tclap.config import Configuration, DataSettings, LossCoefficients, OptimiserSettings, StageASettings, config_hash
-from tclap.presets import released
+from tclap.errors import InputError
+from tclap.flags import SweepSettings
+from tclap.presets import described, released
 from tclap.training.stage import learning_rate
 
 
@@ -35,3 +40,26 @@ def test_released_b_has_no_stage_a() -> None:
     assert found.optimiser_a is None
     assert found.optimiser_b is not None
     assert found.optimiser_b.steps == 10 * 45
+
+
+def test_a_sweep_takes_the_preset_from_its_dataset(root: Path) -> None:
+    settings = SweepSettings(preset="released", data=root, model="mini", holdout_classes=1)
+    assert settings.batch_sizes == (32,)
+    coefficients = LossCoefficients(alpha_so=0)
+    found = settings.configuration("AB", coefficients, 5)
+    plain = SweepSettings(data=root, model="mini", holdout_classes=1, takes=2).configuration("AB", coefficients, 5)
+    # Five of the six classes are trained on: 10 pairs, 2 takes, 20 samples, 4 steps of 5.
+    assert found == released(plain, pairs=10)
+    assert "of 4 steps at batch 5" in described(found)
+    with pytest.raises(InputError, match="an epoch is as long as"):
+        SweepSettings(preset="released", data=root / "none").configuration("B", coefficients, 9)
+    with pytest.raises(ValidationError, match="leave out --lr, --steps-b"):
+        SweepSettings(preset="released", lr=0.1, steps_b=3)
+
+
+def test_a_name_tells_the_preset_from_its_flags() -> None:
+    flags = {"timing": "midpoint", "prompts": ("this is a sound of {}",), "row_o": "alpha", "model": "mini"}
+    released_sweep = SweepSettings(preset="released", model="mini").identity()
+    assert released_sweep["preset"] == "released"
+    assert "preset" not in SweepSettings(**flags).identity()
+    assert "preset" not in SweepSettings(preset="paper").identity()

@@ -199,6 +199,12 @@ def write_dataset(out: Path, classes: int = 10, clips: int = 40, seed: int = 0) 
     return out
 
 
+def is_synthetic(root: Path) -> bool:
+    """Whether the folder says of itself that `write_dataset` made it."""
+    note = root / "README.md"
+    return note.is_file() and note.read_text(encoding="utf-8", errors="replace") == NOTE
+
+
 def default_dataset(storage: Path) -> Path:
     """The embedded default below `storage`, written if it is not there yet."""
     place = storage / "data" / "synth"

@@ -13,13 +13,15 @@ import pandas as pd
 from tclap.axes import varying
 from tclap.config import Configuration
 from tclap.console import console
+from tclap.data.layouts import read_index
 from tclap.lanes.start import Start, Store
 from tclap.places import staged
+from tclap.report.behind import Behind, look_behind
 from tclap.report.curves import MOST_CURVES, history_frame
 from tclap.report.grid import About, Grid
 from tclap.report.leaderboard import best_line, rank
 from tclap.report.note import sweep_note
-from tclap.report.page import LOSS, Page, write_page
+from tclap.report.page import LOSS, Page, write_order_page, write_page
 from tclap.report.tables import (
     about_scores,
     grids_of,
@@ -36,7 +38,7 @@ from tclap.tracking.history import read_history
 
 NOTE_EVERY_S, PAGE_EVERY_S = 5.0, 60.0  # a page takes a second to draw
 SHARE = 0.05  # of the time that showing may take, while thousands of configurations make it long
-REPORT = "report.html"
+REPORT, ORDER = "report.html", "order.html"
 OLDER = ("zste/temporal", "zste/1")  # ranks results that were made before order had a measure of its own
 
 
@@ -58,6 +60,8 @@ class Board:
         self._warning = untrained_warning(start.settings.weights)
         self._command = shlex.join(["python", *sys.argv])
         self._next_note_at = self._next_page_at = 0.0
+        self._told = 0  # how many results the parent's metrics are the best of
+        self._behind: dict[tuple[str, tuple[int, ...]], Behind] = {}  # of the best configuration: its hash and seeds
 
     def link(self) -> str:
         """Address of the sweep's leaderboard on MLflow's page, which is set up to show its columns."""
@@ -104,7 +108,7 @@ class Board:
             files = write_tables(frame, written / table, self._warning, about, links, grids)
             maximised = () if searched is None else self._objectives
             files.append(write_rows(frame, table, maximised, written, self._start.sound, self._store.page))
-            files.append(self._write_page(frame, status, written, grids, losses=True))
+            files += self._write_page(frame, status, written, grids, final=True)
             files += [] if searched is None else searched(frame, written)
             console.print(files[1].read_text(encoding="utf-8"))
             for file in files:
@@ -128,10 +132,32 @@ class Board:
         run_id, objectives = self._store.run_id, self._ranked_by(frame)
         note = sweep_note(self._name, status, frame, objectives, run_id, command=self._command)
         mlflow_page.write_note(self._store.client, run_id, note)
+        if len(frame) > self._told:
+            best = self._best(frame)
+            seeds = frame.loc[frame["config_hash"] == best, "seed"]
+            results = [self._ledger.results[best, seed] for seed in seeds]
+            scores = {k: v for k, v in tracking.mean_metrics(results).items() if not k.startswith(tracking.BOUNDS)}
+            label = hash_labels(frame)[best]
+            mlflow_page.log_winner(self._store.client, run_id, label, scores, frame["config_hash"].nunique())
+            self._told = len(frame)
+
+    def _best(self, frame: pd.DataFrame) -> str:
+        """Hash of the first configuration of the ranking."""
+        objectives = self._ranked_by(frame)
+        return str(rank(frame, objectives[0], (), objectives)["config_hash"].iloc[0])
+
+    def _look_behind(self, frame: pd.DataFrame) -> Behind:
+        best = self._best(frame)
+        seeds = tuple(frame.loc[frame["config_hash"] == best, "seed"])
+        if (best, seeds) not in self._behind:
+            dataset, folder = read_index(self._start.data), self._ledger.folder
+            self._behind = {(best, seeds): look_behind(folder, best, seeds, hash_labels(frame)[best], dataset)}
+        return self._behind[best, seeds]
 
     def _write_page(
-        self, frame: pd.DataFrame, status: str, folder: Path, grids: Sequence[Grid] = (), losses: bool = False
-    ) -> Path:
+        self, frame: pd.DataFrame, status: str, folder: Path, grids: Sequence[Grid] = (), final: bool = False
+    ) -> list[Path]:
+        """Write the report; if it is the last one, with losses, and with the plots of order on a page of their own."""
         page = Page(
             self._name,
             frame,
@@ -143,9 +169,12 @@ class Board:
             vary_draws=self._start.settings.vary_draws,
             links=self._links(),
             grids=grids,
-            history=self._history(frame, losses),
+            history=self._history(frame, losses=final),
+            behind=self._look_behind(frame),
         )
-        return write_page(page, folder / REPORT)
+        written = [write_page(page, folder / REPORT)]
+        order = write_order_page(page, folder / ORDER) if final else None
+        return [*written, order] if order else written
 
     def _history(self, frame: pd.DataFrame, losses: bool) -> pd.DataFrame | None:
         """Scores by step of what is done, if they were asked for; losses: also those, of the best configurations."""

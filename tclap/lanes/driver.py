@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from tclap import presets
 from tclap.axes import label, varying
 from tclap.config import Configuration, config_hash
 from tclap.console import console
@@ -43,6 +44,7 @@ def run_sweep(settings: SweepSettings, configurations: Sequence[Configuration], 
     not done yet. Raises InputError before anything expensive if settings and dataset do not fit.
     """
     plan = make_plan(configurations, settings.seeds)
+    say_preset(settings, plan.trials())
     if settings.dry_run:
         preflight.check_dry(settings, plan.trials())
         console.print(describe(plan, read_ledger(settings.sweep_folder)))
@@ -59,6 +61,12 @@ def run_sweep(settings: SweepSettings, configurations: Sequence[Configuration], 
             run_jobs(start, left, plan.jobs, source, total, total - len(left), SHOWN, tried, OBJECTIVES)
         missing = plan.left(start.ledger)
         return conclude(start, tried, OBJECTIVES, table, missing, bool(missing))
+
+
+def say_preset(settings: SweepSettings, configurations: Sequence[Configuration]) -> None:
+    """Print what a preset sets that no flag shows: of the configuration with the most stages."""
+    if settings.preset == "released":
+        console.print(presets.described(max(configurations, key=lambda c: len(c.stages))))
 
 
 def run_jobs(

@@ -16,7 +16,7 @@ from tclap.config import COEFFICIENTS, Configuration
 from tclap.console import console
 from tclap.errors import InputError
 from tclap.lanes import preflight
-from tclap.lanes.driver import DONE, conclude, run_jobs
+from tclap.lanes.driver import DONE, conclude, run_jobs, say_preset
 from tclap.lanes.start import Start, claimed
 from tclap.places import write_atomically
 from tclap.redact import shown
@@ -39,6 +39,7 @@ def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -
     choices = settings.choices()
     limit = min(settings.trials, studies.size(choices))
     shared = _stage_a_plan(settings)
+    say_preset(settings, shared.trials())
     if settings.dry_run:
         preflight.check_dry(settings, shared.trials())
         _describe(settings, limit)

@@ -17,7 +17,7 @@ from tclap.config import canonical_hash, with_seed
 from tclap.evaluation.captioned import find_clips, read_captions
 from tclap.evaluation.retrieval import retrieve
 from tclap.evaluation.statistics import Score
-from tclap.experiment import Stopped, Workspace, base_of, evaluate, open_workspace, provenance, train
+from tclap.experiment import Stopped, Workspace, base_of, evaluate, evaluate_closely, open_workspace, provenance, train
 from tclap.lanes.extract import make_shared
 from tclap.lanes.failures import JobFailed, Lost, of_worker
 from tclap.lanes.looks import Looks
@@ -26,7 +26,7 @@ from tclap.models.protocol import ContrastiveModel
 from tclap.places import Place, at, checkpoint_folder, fetched, seed_folder, staged, stop_requested
 from tclap.sweep.curve import best_metrics
 from tclap.sweep.job import DONE, FAILED, STOPPED, Job
-from tclap.sweep.ledger import Result, read_result, to_json, write_result
+from tclap.sweep.ledger import Result, read_result, to_json, write_details, write_result
 from tclap.sweep.state import drop_state, read_state, write_state
 from tclap.sweep.sweep import Sweep
 from tclap.tracking import runs
@@ -144,7 +144,8 @@ class Desk:
                 run.killed()
                 raise
             train_s = time.perf_counter() - started - looks.spent_s
-            scores, steps = score(), configuration.optimiser.steps
+            scores, details = evaluate_closely(workspace, configuration.data, model, configuration.data.eval_folds)
+            steps = configuration.optimiser.steps
             if self._sweep.evaluate_every:
                 looks.add(steps, scores)
             if distributed.rank() == 0:
@@ -154,7 +155,7 @@ class Desk:
                 with staged(place) as written:
                     saved = written / checkpoint_folder(self._folder, configuration, seed).name
                     checkpoint.save(saved, model, made)
-                    run_id = run.finish(scores, saved, extra, steps)
+                    run_id = run.finish(scores, saved, extra, steps, details)
                 result = Result(
                     config_hash=job.hash,
                     seed=seed,
@@ -166,6 +167,7 @@ class Desk:
                     retrieval=retrieval,
                     curve=looks.curve,
                 )
+                write_details(place, details)
                 write_result(place, result)
                 drop_state(place)
         distributed.barrier()  # no worker looks at the next seed before this one is written

@@ -10,11 +10,12 @@ from pathlib import Path
 import pandas as pd
 
 from tclap.places import write_atomically
+from tclap.report.behind import Behind
 from tclap.report.curves import curves_figure
 from tclap.report.figures import change_figure, pairs_figure
 from tclap.report.grid import SYMBOL_OF, About, Grid, text_grid
 from tclap.report.leaderboard import NOTE, Guard, best_line, rank, ranking_cells, spread
-from tclap.report.mistakes import Mistake, mistakes_html
+from tclap.report.mistakes import mistakes_html
 from tclap.report.plotly_page import plot, sections, with_plotly
 from tclap.report.render import html_table
 from tclap.report.study_plots import study_plots
@@ -40,15 +41,22 @@ class Page:
     links: Mapping[tuple[str, int], str] = field(default_factory=dict)  # (config_hash, seed) -> URL of the run
     grids: Sequence[Grid] = ()  # what `grids_of` makes of all this, if it is made already
     history: pd.DataFrame | None = None  # see `curves.history_frame`
-    by_pair: Mapping[str, pd.DataFrame] = field(default_factory=dict)  # title -> percent right, first × second class
-    mistakes: Sequence[Mistake] = ()
-    mistakes_of: str = ""  # whose they are
-    licence: str = ""  # of the sounds among `mistakes`
+    behind: Behind = field(default_factory=Behind)  # the best configuration's scores
 
 
 def write_page(page: Page, path: Path) -> Path:
     """Write the report; returns `path`. Raises InputError for an unknown objective or guard."""
     write_atomically(path, page_html(page))
+    return path
+
+
+def write_order_page(page: Page, path: Path) -> Path | None:
+    """Write the two plots of order alone, for MLflow's artifacts; None if the sweep did not measure it."""
+    parts = _order_parts(page, hash_labels(page.frame))
+    if not parts:
+        return None
+    body = "".join(f"<section><h2>{heading}</h2>{content}</section>" for _, heading, content in parts)
+    write_atomically(path, with_plotly(f"{page.name}: order", f"<h1>{html.escape(page.name)}</h1>{body}"))
     return path
 
 
@@ -105,16 +113,21 @@ def _parts(page: Page, ranked: pd.DataFrame) -> list[tuple[str, str, str]]:
         parts.append(("curves", "Curves", "".join(map(plot, drawn)) + note))
     studied = study_plots(page.frame, page.objectives, ranked)
     parts.append(("settings", "Which settings matter", sections(studied.figures, studied.notes)))
+    parts += _order_parts(page, labels)
+    behind = page.behind
+    if behind.mistakes:
+        lead = f"<p class=lead>What {html.escape(behind.mistakes_of)} gets most wrong, one for each pair of classes: "
+        lead += "the caption that fits, the one that it chose, and their cosines.</p>"
+        parts.append(("mistakes", "Hear the mistakes", lead + mistakes_html(behind.mistakes, behind.licence)))
+    return parts
+
+
+def _order_parts(page: Page, labels: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    parts = []
     change = change_figure(page.frame, labels)
     if change is not None:
         parts.append(("change", "Accuracy over the change point", plot(change)))
-    if page.by_pair:
-        heat = "".join(plot(pairs_figure(table, title)) for title, table in page.by_pair.items())
+    if page.behind.by_pair:
+        heat = "".join(plot(pairs_figure(table, title)) for title, table in page.behind.by_pair.items())
         parts.append(("pairs", "Order by pairs of classes", heat))
-    if page.mistakes:
-        lead = (
-            f"<p class=lead>What {html.escape(page.mistakes_of or 'the best configuration')} gets most wrong, one for "
-        )
-        lead += "each pair of classes: the caption that fits, the one that it chose, and their cosines.</p>"
-        parts.append(("mistakes", "Hear the mistakes", lead + mistakes_html(page.mistakes, page.licence)))
     return parts

@@ -14,8 +14,10 @@ from typing import Any
 
 from tclap.config import Configuration, config_hash
 from tclap.errors import InputError
+from tclap.evaluation import details as details_
+from tclap.evaluation.details import Details
 from tclap.evaluation.statistics import Score
-from tclap.places import RESULT, Place, seed_folder, trials_folder, write_atomically
+from tclap.places import DETAILS, RESULT, Place, seed_folder, trials_folder, write_atomically
 from tclap.sweep.curve import Curve
 
 READERS = 16  # at once: an object store answers each in tens of milliseconds
@@ -96,6 +98,22 @@ def write_result(folder: Place, result: Result) -> None:
 def read_result(folder: Place) -> Result | None:
     """The result of a seed, or None if it is not done. Raises InputError as `read_ledger` does."""
     return _read(folder / RESULT) if (folder / RESULT).exists() else None
+
+
+def write_details(folder: Place, details: Details) -> None:
+    """Keep what lies behind the scores beside a seed's result; write it first."""
+    write_atomically(folder / DETAILS, details_.to_json(details))
+
+
+def read_details(folder: Place) -> Details | None:
+    """What lies behind a seed's scores; None if it was made before details were kept."""
+    path = folder / DETAILS
+    if not path.exists():
+        return None
+    try:
+        return details_.from_json(path.read_text(encoding="utf-8"))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"{path} is not of this version of tclap: delete it, and reports do without it") from error
 
 
 def to_json(result: Result) -> str:

@@ -20,6 +20,7 @@ from mlflow.entities import Metric
 
 from tclap.axes import find_axis
 from tclap.config import Configuration
+from tclap.evaluation.details import Details
 from tclap.evaluation.statistics import Score
 from tclap.places import at, seed_folder
 from tclap.sweep.ledger import read_result
@@ -87,10 +88,18 @@ class RunBeside:
             self.flush()
             self._client.set_terminated(self._run_id, "KILLED")
 
-    def finish(self, scores: Mapping[str, Score], saved: Path, extra: Mapping[str, float], step: int) -> str:
+    def finish(
+        self,
+        scores: Mapping[str, Score],
+        saved: Path,
+        extra: Mapping[str, float],
+        step: int,
+        details: Details | None = None,
+    ) -> str:
         """Write everything of a seed that has ended after so many steps, and end the run; returns its id."""
         self.flush()
-        runs.finish(self._client, self._run_id, scores, saved, extra, step, logged=step in self._scored)
+        logged = step in self._scored
+        runs.finish(self._client, self._run_id, scores, saved, extra, step, details, logged=logged)
         return self._run_id
 
     def _open(self) -> None:

@@ -111,11 +111,12 @@ def log_checkpoint_model(
     step: int,
     timestamp_ms: int,
     parameters: Mapping[str, str] | None = None,
+    run_tags: Mapping[str, str] | None = None,
 ) -> str:
     """Log `metrics` of a run at `step` as those of its checkpoint, a LoggedModel; returns the model's id.
 
     The checkpoint stays the run's artifact, which the model names in its tag `checkpoint`: it is not stored twice. A
-    run has one such model for each step.
+    run has one such model for each step. run_tags: set on the run together with the metrics.
     """
     experiment_id = client.get_run(run_id).info.experiment_id
     name = f"checkpoint-step-{step}"
@@ -130,7 +131,7 @@ def log_checkpoint_model(
         model_id = model.model_id
         client.log_outputs(run_id, [LoggedModelOutput(model_id, step)])
     entries = [Metric(key, value, timestamp_ms, step, model_id=model_id) for key, value in metrics.items()]
-    client.log_batch(run_id, metrics=entries)
+    client.log_batch(run_id, metrics=entries, tags=[RunTag(key, value) for key, value in (run_tags or {}).items()])
     client.finalize_logged_model(model_id, LoggedModelStatus.READY)
     return model_id
 

@@ -14,7 +14,7 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from tclap.config import Configuration, config_hash
 from tclap.errors import InputError
 from tclap.places import fetched, seed_folder_of
-from tclap.sweep.ledger import Ledger, Result, write_result
+from tclap.sweep.ledger import Ledger, Result, read_details, write_result
 from tclap.tracking import runs as tracking
 from tclap.tracking.relog import configuration_of, relog
 
@@ -120,8 +120,9 @@ def _log_again(
             shared = logged.get((config_hash(configuration.parent), seed))
         result = missing[name, seed]
         place = seed_folder_of(ledger.folder, name, seed)
+        details = read_details(place)
         with fetched(place / "checkpoint") as saved:
-            run_id = relog(client, experiment_id, sweep, parent_id, configuration, result, saved, shared)
+            run_id = relog(client, experiment_id, sweep, parent_id, configuration, result, saved, shared, details)
         logged[name, seed] = run_id
         written = replace(result, run_id=run_id)
         write_result(place, written)

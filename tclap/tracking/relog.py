@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from tclap.config import Configuration, config_hash
 from tclap.errors import InputError
+from tclap.evaluation.details import Details
 from tclap.sweep.curve import best_metrics
 from tclap.sweep.ledger import Result
 from tclap.tracking import runs as tracking
@@ -28,6 +29,7 @@ def relog(
     result: Result,
     saved: Path,
     stage_a_run_id: str | None,
+    details: Details | None = None,
 ) -> str:
     """Log parameters, scores and the checkpoint `saved` of a finished seed as a run that is FINISHED; its run id."""
     run_id = tracking.child_run(client, experiment_id, sweep, parent_id, configuration, result.seed, stage_a_run_id)
@@ -39,7 +41,7 @@ def relog(
     for step, values in result.curve.items():
         if step not in {*scored, last}:  # the last is logged with the final scores
             client.log_batch(run_id, metrics=[Metric(name, value, now_ms, step) for name, value in values.items()])
-    tracking.finish(client, run_id, result.scores, saved, extra, last, logged=last in scored)
+    tracking.finish(client, run_id, result.scores, saved, extra, last, details, logged=last in scored)
     return run_id
 
 

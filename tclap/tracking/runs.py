@@ -20,18 +20,21 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag, ViewType
+from mlflow.entities import Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 
 from tclap.axes import Axis, label
 from tclap.config import Configuration, config_hash
 from tclap.errors import InputError
+from tclap.evaluation.details import Details
+from tclap.evaluation.details import to_json as details_json
 from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import metric_values
-from tclap.places import Place
+from tclap.places import DETAILS, Place
 from tclap.redact import shown
 from tclap.sweep.ledger import Result
+from tclap.tracking.page import log_checkpoint_model
 from tclap.tracking.uri import answering as answering
 from tclap.tracking.uri import check_not_deleted, database_file
 from tclap.tracking.uri import is_away as is_away
@@ -42,6 +45,8 @@ KIND_SWEEP, KIND_TRIAL, KIND_STAGE_A = "sweep", "trial", "stage_a"
 PACKAGES = ("tclap", "torch", "ray", "mlflow", "optuna", "numpy", "msclap")
 SCORES_FILE = "scores.json"  # value, interval, n and chance of every score
 ALWAYS_SCORED = "zste/1"  # at every step at which the suite was scored
+PAIRS_FILE = "order_by_pair.csv"  # percent right: rows are the class that comes first, columns the second
+BOUNDS = ("zste_low/", "zste_high/")  # what the metrics of an interval's ends begin with
 BATCH_METRICS = 900  # MLflow takes 1000 metrics in one log_batch
 
 
@@ -183,22 +188,22 @@ def finish(
     checkpoint: Path,
     extra: Mapping[str, float],
     step: int,
+    details: Details | None = None,
     logged: bool = False,
 ) -> None:
-    """Log checkpoint and scores.json, then every final metric and the `done` tag at once, and end the run.
+    """Log checkpoint, scores.json and what lies behind the scores, then every final metric, as those of the checkpoint,
+    and the `done` tag at once, and end the run.
 
     step: how many steps of its stage were taken: the metrics' step. logged: the run has those metrics already, from a
     process that was killed before it could write its result.
     """
     client.log_artifacts(run_id, str(checkpoint), "checkpoint")
     log_score_facts(client, run_id, scores)
-    now_ms = int(time.time() * 1000)
+    if details is not None:
+        client.log_text(run_id, details_json(details), DETAILS)
+        client.log_text(run_id, details.pairs().to_csv(lineterminator="\n"), PAIRS_FILE)
     values = {} if logged else {**score_metrics(scores), **extra}
-    client.log_batch(
-        run_id,
-        metrics=[Metric(key, value, now_ms, step) for key, value in values.items()],
-        tags=[RunTag("done", "true")],
-    )
+    log_checkpoint_model(client, run_id, values, step, int(time.time() * 1000), run_tags={"done": "true"})
     client.set_terminated(run_id, "FINISHED")
 
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from tclap.config import DataSettings
 from tclap.data.compose import JOIN, NO_NOISE
@@ -24,10 +25,11 @@ from tclap.evaluation.order import (
     swapped,
 )
 from tclap.evaluation.statistics import Score
-from tclap.evaluation.zste import build_suite, score_suite, suite_credits
+from tclap.evaluation.zste import ORDER, build_suite, score_suite, suite_credits
 from tests.helpers import index_only
 
 CLASSES = (2, 3, 5, 10, 50)
+RANDOM_SIZES = (2, 3, 10)
 # A cheat scores the two captions of an item, "first before second" as it sounds and its contrary, from what it hears.
 Cheat = Callable[[Suite, int], tuple[float, float]]
 every_size = pytest.mark.parametrize("classes", CLASSES)
@@ -177,23 +179,30 @@ def test_who_knows_the_share_left_of_the_middle_is_at_chance_in_one_half(classes
     assert set(curve(scores)["value"]) == {100.0}
 
 
-@pytest.mark.parametrize("classes", [2, 3, 10])
+@pytest.mark.parametrize("classes", RANDOM_SIZES)
 def test_random_models_are_within_3_standard_errors_of_chance(classes: int) -> None:
-    """200 models whose embeddings are random, through the suite's own scoring."""
+    """400 models whose embeddings are random, through the suite's own scoring.
+
+    What the service ranks by is within 3 standard errors. The other columns are many, and of 51 numbers that are as
+    they should be, one is beyond 3 in 13% of the seeds: together they are as safe as one number within 3 (Bonferroni).
+    """
     suite = suite_of(classes)
     rng = np.random.default_rng(classes)
     values: list[dict[str, float]] = []
-    for _ in range(200):
+    for _ in range(400):
         audio = rng.standard_normal((len(suite.composites), 16))
         text = rng.standard_normal((len(suite.captions), 16))
         order = dataclasses.replace(suite, tasks={})
         scores = order_scores(suite, suite_credits(order, audio, text)["order"], [0])
         values.append({name: score.value for name, score in scores.items()})
         chance = {name: score.chance for name, score in scores.items()}
+    others = len(RANDOM_SIZES) * (len(chance) - len(ORDER))
+    together = float(stats.norm.isf(stats.norm.sf(3) / others))
+    assert 3 < together < 4.3
     for name in chance:
         own = [value[name] for value in values]
         error = np.std(own, ddof=1) / math.sqrt(len(own))
-        assert abs(np.mean(own) - chance[name]) < 3.5 * error, name
+        assert abs(np.mean(own) - chance[name]) < (3 if name in ORDER else together) * error, name
 
 
 @every_size

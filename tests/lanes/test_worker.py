@@ -10,8 +10,9 @@ from tclap.data import dataset as datasets
 from tclap.data import layouts
 from tclap.lanes import worker
 from tclap.lanes.worker import Desk
+from tclap.places import seed_folder
 from tclap.sweep.job import DONE, Job
-from tclap.sweep.ledger import read_ledger
+from tclap.sweep.ledger import read_details, read_ledger
 from tclap.sweep.sweep import Sweep
 from tclap.tracking import runs
 from tclap.tracking.history import read_history
@@ -77,3 +78,21 @@ def test_a_job_with_a_curve_has_the_results_of_one_without_and_its_points_are_lo
     metrics = client.get_run(with_curve.run_id).data.metrics
     assert metrics["zste/1"] == with_curve.scores["1"].value
     assert metrics["best/zste/1"] == max(point["zste/1"] for point in with_curve.curve.values())
+
+
+def test_what_lies_behind_a_result_is_beside_it_and_on_its_run(made: Sweep, root: Path) -> None:
+    sweep = renamed(made, "details")
+    assert desk(sweep).do(Job(CONFIGURATION, (0,)))["outcome"] == DONE
+    (result,) = read_ledger(Path(sweep.folder)).results.values()
+    details = read_details(seed_folder(Path(sweep.folder), CONFIGURATION, 0))
+    assert details is not None
+    assert details.classes == layouts.read_index(root).class_names
+    moved = result.scores["order/moved"].value
+    assert abs(details.pairs().mean(axis=None) - moved) < 5  # pairs are asked equally often, to within one
+    client = runs.connect(made.tracking_uri, Path(made.folder))[0]
+    assert result.run_id is not None
+    files = {file.path for file in client.list_artifacts(result.run_id)}
+    assert {"checkpoint", "details.json", "order_by_pair.csv", "scores.json"} <= files
+    (model,) = client.search_logged_models([made.experiment_id], f"source_run_id = '{result.run_id}'")
+    assert model.name == "checkpoint-step-6"
+    assert {m.key: (m.value, m.step) for m in model.metrics}["order/moved"] == (moved, 6)

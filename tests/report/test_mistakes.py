@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import io
 from pathlib import Path
 
@@ -8,24 +9,13 @@ import soundfile
 
 from tclap.config import DataSettings
 from tclap.data.dataset import Dataset
-from tclap.experiment import Workspace
+from tclap.data.synth import is_synthetic
+from tclap.evaluation.details import details_of
+from tclap.evaluation.embed import embed_suite
+from tclap.evaluation.zste import build_suite, suite_credits
+from tclap.features import audio_features, text_features
 from tclap.models.mini import Mini
-from tclap.report.mistakes import Mistake, as_data_uri, mistakes, mistakes_html, mistakes_of, most_wrong
-
-TEXT = np.eye(3, dtype=np.float32)  # three captions, each its own direction
-CANDIDATES = np.tile([0, 1, 2], (5, 1))
-RIGHT = np.tile([True, False, False], (5, 1))
-
-
-def test_the_worst_margins_come_first_one_for_each_pair_of_classes() -> None:
-    audio = np.array([[0, 0.9, 0.1], [0.5, 0.6, 0], [0.2, 0, 0.9], [0.9, 0, 0], [0.4, 0.4, 0]], np.float32)
-    classes = np.array([[0, 1], [1, 0], [0, 2], [1, 2], [2, 3]])
-    found = most_wrong(np.arange(5), CANDIDATES, RIGHT, classes, audio, TEXT)
-    # Item 1 has the pair of item 0 with a smaller margin; 3 is right; 4 is a tie.
-    assert [(one.item, one.right, one.chosen) for one in found] == [(0, 0, 1), (2, 0, 2)]
-    assert found[0].cosine_chosen == pytest.approx(0.9)
-    assert found[1].cosine_right == pytest.approx(0.2)
-    assert len(most_wrong(np.arange(5), CANDIDATES, RIGHT, classes, audio, TEXT, most=1)) == 1
+from tclap.report.mistakes import Mistake, as_data_uri, heard, licence_note, mistakes_html
 
 
 def test_a_sound_is_ogg_of_the_same_length() -> None:
@@ -40,26 +30,39 @@ def test_a_sound_is_ogg_of_the_same_length() -> None:
     assert len(uri) < 60_000
 
 
-def test_sounds_stop_where_the_page_would_grow_too_big() -> None:
-    audio = np.array([[0, 0.9, 0], [0, 0.8, 0], [0, 0.7, 0]], np.float32)
-    classes = np.array([[0, 1], [0, 2], [0, 3]])
-    found = most_wrong(np.arange(3), CANDIDATES[:3], RIGHT[:3], classes, audio, TEXT)
-    heard = mistakes(found, ["a before b", "b before a", "a while b"], lambda item: "x" * 40, most_bytes=100)
-    assert [(one.right, one.chosen) for one in heard] == [("a before b", "b before a")] * 2
-
-
 def test_a_model_that_knows_nothing_is_heard(mini: Mini, dataset: Dataset, dataset_digest: str, tmp_path: Path) -> None:
-    workspace = Workspace(dataset, dataset_digest, tmp_path)
-    found = mistakes_of(mini, workspace, DataSettings(eval_takes=1), (4,), most=3)
-    assert len(found) == 3
+    suite = build_suite(dataset, (4,), DataSettings(eval_takes=1))
+    features = audio_features(mini, dataset, dataset_digest, suite.composites, tmp_path)
+    audio, text = embed_suite(mini, suite, features, text_features(mini, suite.captions, tmp_path))
+    credit = suite_credits(suite, audio, text)["order"]
+    kind = {"window_s": mini.window_s, "sample_rate_hz": mini.sample_rate_hz}
+    details = details_of(suite, dataset.class_names, credit, audio, text, **kind)
+    found = heard(details, dataset)
+    assert 3 <= len(found) <= 15  # pairs of six classes
     for one in found:
         assert one.cosine_chosen > one.cosine_right
         assert one.right != one.chosen
         assert {word for word in one.right.split() if word not in ("before", "while")} <= set(one.chosen.split())
-        sound, _ = soundfile.read(io.BytesIO(base64.b64decode(one.sound.partition(",")[2])))
+        sound, rate_hz = soundfile.read(io.BytesIO(base64.b64decode(one.sound.partition(",")[2])))
+        assert len(sound) / rate_hz == pytest.approx(mini.window_s, abs=0.05)
         assert np.abs(sound).max() > 0.1
     margins = [one.cosine_chosen - one.cosine_right for one in found]
     assert margins == sorted(margins, reverse=True)
+    room = len(found[0].sound) + len(found[1].sound)  # sounds stop where the page would grow too big
+    cut = heard(details, dataset, most_bytes=room)
+    assert [one.right for one in cut] == [one.right for one in found[:2]]
+    assert heard(dataclasses.replace(details, wrong=()), dataset) == []
+
+
+def test_the_licence_is_as_the_folder_tells(dataset: Dataset, tmp_path: Path) -> None:
+    assert is_synthetic(dataset.root)
+    assert licence_note(dataset) == "Sounds: synthetic, made by tclap."
+    other = dataclasses.replace(dataset, root=tmp_path)
+    assert "which its folder does not name" in licence_note(other)
+    (tmp_path / "LICENSE.txt").write_text("mine")
+    assert "see LICENSE.txt in it" in licence_note(other)
+    names = ("vacuum cleaner", "can opening", "water drops", "mouse click", *(f"class {n}" for n in range(46)))
+    assert "CC BY-NC 3.0" in licence_note(dataclasses.replace(other, class_names=names))
 
 
 def test_cards_name_captions_cosines_and_the_licence() -> None:

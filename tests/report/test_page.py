@@ -7,14 +7,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tclap.data import compose
+from tclap.data.dataset import Dataset
+from tclap.errors import InputError
+from tclap.evaluation.details import Details, Wrong
+from tclap.places import seed_folder_of
+from tclap.report.behind import Behind, look_behind
 from tclap.report.curves import history_frame
 from tclap.report.figures import change_figure, pairs_figure
 from tclap.report.grid import About
 from tclap.report.leaderboard import best_line, parse_guard, rank
 from tclap.report.mistakes import Mistake
 from tclap.report.note import sweep_note
-from tclap.report.page import Page, write_page
+from tclap.report.page import Page, write_order_page, write_page
 from tclap.report.tables import hash_labels
+from tclap.sweep.ledger import write_details
 from tests.report.conftest import Frame
 
 BOTH = ("zste/temporal", "zste/1")
@@ -35,9 +42,12 @@ def test_a_whole_page_needs_no_network(frame_of: Frame, tmp_path: Path) -> None:
         command="python sweeps/table4.py --name 'a <b>'",
         links={(first, 0): "http://mlflow/1"},
         history=history_frame({(first, 0): [(50, {"zste/1": 40.0})], (second, 0): [(50, {"zste/1": 41.0})]}),
-        by_pair={"Seed 0": by_pair},
-        mistakes=[Mistake("dog before cat", "cat before dog", 0.1, 0.2, "data:audio/ogg;base64,AA")],
-        licence="ESC-50: CC BY-NC 3.0",
+        behind=Behind(
+            {"Seed 0": by_pair},
+            [Mistake("dog before cat", "cat before dog", 0.1, 0.2, "data:audio/ogg;base64,AA")],
+            "B, seed 0",
+            "ESC-50: CC BY-NC 3.0",
+        ),
     )
     text = write_page(page, tmp_path / "report.html").read_text()
     for part in ("leaderboard", "table", "curves", "settings", "change", "pairs", "mistakes"):
@@ -48,7 +58,36 @@ def test_a_whole_page_needs_no_network(frame_of: Frame, tmp_path: Path) -> None:
     assert not re.findall(r"""(?:src|href)=['"](?!http://mlflow|#|data:)""", outside)
     assert "a &lt;b&gt;" in text
     assert "ESC-50: CC BY-NC 3.0" in text
+    assert "What B, seed 0 gets most wrong" in text
+    order = write_order_page(page, tmp_path / "order.html")
+    assert order is not None
+    assert re.findall("<h2>(.*?)</h2>", order.read_text()) == [
+        "Accuracy over the change point",
+        "Order by pairs of classes",
+    ]
+    assert write_order_page(Page("old", frame_of(VALUES), BOTH), tmp_path / "none.html") is None
     assert "Best: <strong>B  α 1 0 1 1  β 1  batch 8, zste/temporal 61.0 ± 12.7</strong>" in text
+
+
+def test_behind_a_configuration_are_its_seeds(dataset: Dataset, tmp_path: Path) -> None:
+    def details(percent: float, chosen: str) -> Details:
+        clips = dataset.clips_in([4])
+        row = compose.join(clips[:1], clips[-1:])[0]
+        wrong = (Wrong(tuple(row.tolist()), "a before b", chosen, 0.1, 0.2),)
+        return Details(("a", "b"), ((None, percent), (0.0, None)), wrong, 2.0, 16000)
+
+    assert look_behind(tmp_path, "abc", [0, 1], "B", dataset) == Behind()  # results of before details were kept
+    write_details(seed_folder_of(tmp_path, "abc", 1), details(50.0, "b before a"))
+    write_details(seed_folder_of(tmp_path, "abc", 0), details(100.0, "a while b"))
+    found = look_behind(tmp_path, "abc", [1, 0], "B", dataset)
+    ((title, square),) = found.by_pair.items()
+    assert title == "B, percent right, mean of 2 seeds"
+    assert square.loc["a", "b"] == 75
+    assert [one.chosen for one in found.mistakes] == ["a while b"]
+    assert found.mistakes_of == "B, seed 0"
+    (seed_folder_of(tmp_path, "abc", 0) / "details.json").write_text("{")
+    with pytest.raises(InputError, match=r"details\.json is not of this version"):
+        look_behind(tmp_path, "abc", [0], "B", dataset)
 
 
 def test_a_page_before_anything_is_done_says_so(frame_of: Frame, tmp_path: Path) -> None:

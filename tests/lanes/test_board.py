@@ -1,0 +1,64 @@
+"""What people see of a sweep, written from real results in a real MLflow store, without Ray."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from tclap.config import Configuration, LossCoefficients
+from tclap.flags import SweepSettings
+from tclap.lanes import worker
+from tclap.lanes.board import Board
+from tclap.lanes.start import Start, claimed, open_store, sweep_of
+from tclap.sweep.job import Job
+from tests.lanes.test_worker import desk
+
+OBJECTIVES = ("zste/order", "zste/1")
+
+
+@pytest.fixture
+def settings(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SweepSettings:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(worker, "get_device", lambda: torch.device("cpu"))
+    small = {"takes": 1, "eval_takes": 1, "base_steps": 5, "steps_b": 4}
+    return SweepSettings(data=root, storage=tmp_path, name="seen", **small)
+
+
+@pytest.fixture
+def configurations(settings: SweepSettings) -> list[Configuration]:
+    return [settings.configuration("B", LossCoefficients(alpha_st=st), 6) for st in (0, 1)]
+
+
+@pytest.fixture
+def start(settings: SweepSettings, configurations: list[Configuration]) -> Iterator[Start]:
+    with claimed(settings, configurations) as found:
+        yield found
+
+
+def test_the_parent_and_the_report_show_the_best(
+    start: Start, configurations: list[Configuration], capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = open_store(start)
+    board = Board(start, store, lambda: configurations, OBJECTIVES)
+    assert board.update("nothing yet")
+    assert store.client.get_run(store.run_id).data.metrics == {}
+    lane = desk(sweep_of(start, store, ()))
+    for configuration in configurations:
+        lane.do(Job(configuration, (0,)))
+        start.ledger.look_again(configuration, [0])
+    Board(start, store, lambda: configurations, OBJECTIVES).update("1 of 2")
+    results = list(start.ledger.results.values())
+    best = max(results, key=lambda r: r.scores["order/moved"].value + r.scores["order/paired"].value)
+    parent = store.client.get_run(store.run_id)
+    assert parent.data.metrics["order/moved"] == best.scores["order/moved"].value
+    assert not [name for name in parent.data.metrics if "_low" in name or "_high" in name]
+    board.write_files("table4", "done")
+    assert "best: " in capsys.readouterr().out
+    assert {"report.html", "order.html", "table4.csv"} <= {f.path for f in store.client.list_artifacts(store.run_id)}
+    page = (Path(start.ledger.folder) / "report.html").read_text(encoding="utf-8")
+    for part in ("change", "pairs", "mistakes"):
+        assert f"id={part}>" in page
+    assert 1 <= len(re.findall("src='data:audio/ogg", page)) <= 15
+    assert "Sounds: synthetic, made by tclap." in page
