@@ -94,7 +94,7 @@ class Check(BaseModel):
 
 
 class Preview(BaseModel):
-    """Write a handful of composites of each kind as wav files, with their captions, to listen to."""
+    """Write composites of each kind as wav files, with their captions, to listen to, and order items to score."""
 
     folder: CliPositionalArg[Path]
     out: CliPositionalArg[Path]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from pydantic import BaseModel, Field
-from rich.table import Table
+from rich.table import Column, Table
 
 from tclap import models
 from tclap.config import Trainable
@@ -101,7 +101,8 @@ class Retrieval(ModelFlags):
 def print_scores(scores: dict[str, Score]) -> None:
     """Every column with its interval, n and chance, beside the published values of the untrained baselines."""
     columns = [model_column(name) for name in BASELINES]
-    table = Table("task", "%", "95% interval", "n", "chance", *(f"{name}, Table V" for name in BASELINES))
+    whole = (Column(name, no_wrap=True, overflow="fold") for name in ("task", "%", "95% interval"))
+    table = Table(*whole, "n", "chance", *(f"{name}, Table V" for name in BASELINES))
     for name, score in scores.items():
         published = [f"{c[name]:.2f}" + ("†" if name == "5A" else "") if name in c else "" for c in columns]
         interval = f"{score.low:.1f} – {score.high:.1f}"

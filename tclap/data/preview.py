@@ -26,7 +26,8 @@ def write_preview(
 ) -> pd.DataFrame:
     """Write single, forward, reversed and overlay windows of `count` class pairs; returns and writes captions.csv.
 
-    Its columns: file, caption, and when the window sounds. Raises InputError if `out` holds files already, the dataset
+    Its columns: file, caption, and when the window sounds. Beside it, items.csv has the forward and reversed windows as
+    order items, which `tclap order plain` scores. Raises InputError if `out` holds files already, the dataset
     has one class, or a clip cannot be used.
     """
     if out.exists() and any(out.iterdir()):
@@ -64,4 +65,12 @@ def write_preview(
     ]
     table = pd.DataFrame({"file": files, "caption": texts, "heard": heard}).sort_values("file")
     table.to_csv(out / "captions.csv", index=False, encoding="utf-8")
+    said = dict(zip(files, texts, strict=True))
+    items = [
+        (f"{n:02d}-{one}.wav", said[f"{n:02d}-{one}.wav"], said[f"{n:02d}-{other}.wav"], f"pair {n}")
+        for n in range(len(pairs))
+        for one, other in (("forward", "reversed"), ("reversed", "forward"))
+    ]
+    frame = pd.DataFrame(items, columns=["audio", "right", "wrong", "group"])
+    frame.to_csv(out / "items.csv", index=False, encoding="utf-8")
     return table

@@ -9,6 +9,7 @@ from tclap.config import Timing
 from tclap.data.dataset import Dataset
 from tclap.data.preview import write_preview
 from tclap.errors import InputError
+from tclap.evaluation.suites import read_suite
 
 WINDOW_S, RATE = 2.0, 16_000
 
@@ -40,3 +41,15 @@ def test_refuses_a_folder_that_holds_something(dataset: Dataset, tmp_path: Path)
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="is not empty"):
         write_preview(dataset, tmp_path, 1, WINDOW_S, RATE, seed=0)
+
+
+def test_its_joins_are_order_items_that_can_be_scored(dataset: Dataset, tmp_path: Path) -> None:
+    write_preview(dataset, tmp_path, 3, 2.0, 16_000, seed=0)
+    suite = read_suite("plain", tmp_path / "items.csv")
+    assert len(suite.items) == 6
+    said = pd.read_csv(tmp_path / "captions.csv").set_index("file")["caption"]
+    for item in suite.items:
+        assert item.right == said[item.audio.name]
+        first, second = item.right.split(" before ")
+        assert item.wrong == (f"{second} before {first}",)
+    assert [item.group for item in suite.items] == ["pair 0", "pair 0", "pair 1", "pair 1", "pair 2", "pair 2"]
