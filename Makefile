@@ -6,7 +6,7 @@ DATA ?= ../shared/data/esc50
 COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) -f docker/compose.yaml
 SUBMIT ?= python sweeps/table4.py
 
-.PHONY: sweep sweep-esc50 test test-slow test-browser test-docker chaos lint format docs bench up down submit clean
+.PHONY: sweep sweep-esc50 findings test test-slow test-browser test-docker chaos lint format docs bench up down submit clean
 
 sweep: .venv/installed  ## the main job: Table IV on the embedded synthetic dataset
 	$(BIN)/python sweeps/table4.py
@@ -14,6 +14,9 @@ sweep: .venv/installed  ## the main job: Table IV on the embedded synthetic data
 sweep-esc50: .venv/installed  ## the same on real sound
 	$(BIN)/python sweeps/table4.py --name esc50 --data $(DATA) --train-folds 1,2 --eval-folds 3 --test-folds 4 \
 	  --takes 6 --eval-takes 1 --batch-sizes 64 --base-steps 800 --steps-a 300 --steps-b 300
+
+findings: .venv/installed  ## the study of docs/findings.md, from an empty storage: some 15 hours on two cores; FLAGS="--part row-o"
+	$(BIN)/python sweeps/findings.py --data $(DATA) $(FLAGS)
 
 # Unit tests on two processes; a file stays on one, for what its tests share. Ray wants the cores for itself.
 test: .venv/installed

@@ -6,7 +6,7 @@ python sweeps/table4.py --preset paper --dry-run               # what the paper 
 """
 
 from tclap.axes import expand
-from tclap.config import LossCoefficients
+from tclap.config import Configuration, LossCoefficients
 from tclap.console import parse, run_or_exit
 from tclap.flags import SweepSettings
 from tclap.lanes.driver import run_sweep
@@ -24,9 +24,9 @@ ROWS = [
 ]
 
 
-def main() -> int:
-    settings = parse(SweepSettings)
-    configurations = [
+def configurations(settings: SweepSettings) -> list[Configuration]:
+    """Every row at every batch size, in the table's order, and once for each value of --vary."""
+    rows = [
         settings.configuration(
             stages,
             LossCoefficients(alpha_st=st, alpha_ct=ct, alpha_so=so, alpha_co=co, beta=beta),
@@ -36,7 +36,12 @@ def main() -> int:
         for batch_size in settings.batch_sizes
         for stages, st, ct, so, co, beta in ROWS
     ]
-    return run_sweep(settings, expand(configurations, settings.variations()), table="table4")
+    return expand(rows, settings.variations())
+
+
+def main() -> int:
+    settings = parse(SweepSettings)
+    return run_sweep(settings, configurations(settings), table="table4")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,226 @@
+"""The study of docs/findings.md: what teaches order, on synthetic and on real sound, from an empty storage.
+
+python sweeps/findings.py --data data/esc50 --dry-run               # what would run, with its commands
+python sweeps/findings.py --data data/esc50                         # everything, and docs/findings.md at the end
+python sweeps/findings.py --part row-o,timing                       # the synthetic parts alone
+python sweeps/findings.py --part esc50 --folds 3 --seeds 0 --hours 2 --data data/esc50
+python sweeps/findings.py --render --data data/esc50                # the page again, from whatever has ended
+
+Each line of the plan is a sweep of sweeps/table4.py with a name of its own, so it resumes as every sweep does, and the
+same command again runs what is left. On two quiet cores all of it takes some 15 hours, by the default sweep's step
+times; --dry-run lists it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import table4
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tclap.config import Configuration
+from tclap.console import console, parse, run_or_exit
+from tclap.data.layouts import read_index
+from tclap.data.synth import default_dataset
+from tclap.errors import InputError
+from tclap.experiment import Workspace, open_workspace
+from tclap.flags import SweepSettings
+from tclap.places import cache_folder, write_atomically
+from tclap.report.findings import put_between_marks
+from tclap.report.findings_page import ESC50, SYNTHETIC, UNSEEN, Line, base_scores, page_of, study_frame
+from tclap.sweep.ledger import Ledger, read_ledger
+from tclap.sweep.plan import make_plan
+
+Part = Literal["row-o", "timing", "esc50", "midpoint", "unseen"]
+PARTS: tuple[Part, ...] = ("row-o", "timing", "esc50", "midpoint", "unseen")
+
+
+class FindingsSettings(BaseSettings):
+    """Run the study of docs/findings.md, or parts of it, and write its tables from what has ended."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TCLAP_",
+        env_ignore_empty=True,
+        extra="forbid",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_avoid_json=True,
+        cli_hide_none_type=True,
+    )
+
+    part: tuple[Part, ...] = Field(PARTS, description="which parts, comma-separated")
+    data: Path | None = Field(None, description="ESC-50, for the parts esc50, midpoint and unseen")
+    folds: tuple[int, ...] = Field((2, 3, 4), description="evaluation folds of ESC-50; the next one is kept")
+    seeds: tuple[int, ...] = Field((0, 1, 2), description="seeds: each draws base, composites and batches anew")
+    batch_sizes: tuple[int, ...] = Field((64, 32, 128), description="of ESC-50, the most telling first")
+    takes: int = Field(6, ge=1, description="composites of each pair of classes, of ESC-50")
+    steps_a: int = Field(300, ge=1, description="steps of stage A, of ESC-50")
+    steps_b: int = Field(300, ge=1, description="steps of stage B, of ESC-50; B alone takes those of A as well")
+    base_steps: int = Field(800, ge=1, description="steps of mini's base, of ESC-50")
+    quick: bool = Field(False, description="a few steps of everything, under names of their own: does it run?")
+    storage: Path = Field(Path("runs"), description="folder of the sweeps")
+    hours: float | None = Field(None, gt=0, description="begin no further sweep after so many hours")
+    out: Path = Field(Path("docs/findings.md"), description="the page whose generated part is written")
+    render: bool = Field(False, description="run nothing: write the page from what has ended")
+    dry_run: bool = Field(False, description="print the commands, and what of each is done")
+
+    @property
+    def prefix(self) -> str:
+        return "findings-quick" if self.quick else "findings"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One sweep of the study, with the flags of sweeps/table4.py."""
+
+    part: Part
+    fold: int
+    flags: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.flags["name"])
+
+    def command(self) -> list[str]:
+        words = [sys.executable, str(Path(__file__).with_name("table4.py"))]
+        for name, value in self.flags.items():
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            flag = f"--{name.replace('_', '-')}"
+            words += ([flag] if value else []) if isinstance(value, bool) else [flag, text]
+        return words
+
+    def settings(self) -> SweepSettings:
+        return SweepSettings(**self.flags)
+
+    def configurations(self) -> list[Configuration]:
+        return table4.configurations(self.settings())
+
+
+def units(settings: FindingsSettings) -> Iterator[Unit]:
+    """The sweeps of the chosen parts, in the order in which they are run: seeds outside, so that a part that is broken
+    off has all of its folds."""
+    common = {"storage": settings.storage, "vary_draws": True}
+    quick = {"steps_a": 3, "steps_b": 4, "takes": 2, "base_steps": 5} if settings.quick else {}
+
+    def synthetic(part: Part, seed: int, timing: str, row_o: str) -> Unit:
+        name = f"{settings.prefix}-synthetic-{timing}-{row_o}-seed{seed}"
+        return Unit(part, 4, {"name": name, **common, "timing": timing, "row_o": row_o, "seeds": (seed,), **quick})
+
+    for seed in settings.seeds:
+        if "row-o" in settings.part or "timing" in settings.part:
+            yield synthetic("timing", seed, "drawn", "printed")
+        if "row-o" in settings.part:
+            yield synthetic("row-o", seed, "drawn", "alpha")
+        if "timing" in settings.part:
+            yield synthetic("timing", seed, "midpoint", "printed")
+    wanted = [part for part in ("esc50", "midpoint", "unseen") if part in settings.part]
+    if not wanted:
+        return
+    if settings.data is None:
+        if set(settings.part) != set(PARTS):
+            raise InputError(f"the parts {', '.join(wanted)} need ESC-50: --data")
+        console.print("without --data: no ESC-50, so the parts esc50, midpoint and unseen are left out", style="yellow")
+        return
+    known = sorted(set(read_index(settings.data).folds.tolist()))
+    missing = sorted(set(settings.folds) - set(known))
+    if missing:
+        raise InputError(f"{settings.data} has no fold {missing[0]}; its folds are {', '.join(map(str, known))}")
+    long = {name: getattr(settings, name) for name in ("takes", "steps_a", "steps_b", "base_steps")}
+    for seed in settings.seeds:
+        for part in wanted:
+            for batch_size in settings.batch_sizes[:1] if part == "unseen" else settings.batch_sizes:
+                for fold in settings.folds:
+                    kept = known[(known.index(fold) + 1) % len(known)]  # for whoever runs `tclap best`
+                    flags = {
+                        "name": f"{settings.prefix}-{part}-fold{fold}-batch{batch_size}-seed{seed}",
+                        **common,
+                        "data": settings.data,
+                        "train_folds": tuple(other for other in known if other not in (fold, kept)),
+                        "eval_folds": (fold,),
+                        "test_folds": (kept,),
+                        **long,
+                        "eval_takes": 1,
+                        "match_steps": True,
+                        "batch_sizes": (batch_size,),
+                        "seeds": (seed,),
+                        "allow_shared_recordings": True,
+                        **({"timing": "midpoint"} if part == "midpoint" else {}),
+                        **({"holdout_classes": 10} if part == "unseen" else {}),
+                        **quick,
+                    }
+                    yield Unit(part, fold, flags)
+
+
+def main() -> int:
+    settings = parse(FindingsSettings)
+    planned = list(units(settings))
+    ledgers = {unit.name: read_ledger(settings.storage / unit.name) for unit in planned}
+    left = [unit for unit in planned if not _is_done(unit, ledgers[unit.name])]
+    console.print(f"{len(planned)} sweeps, {len(planned) - len(left)} of them done")
+    if settings.dry_run:
+        for unit in planned:
+            console.print(f"{'left' if unit in left else 'done'}  {' '.join(unit.command())}")
+        return 0
+    code = 0 if settings.render else _run(left, settings.hours)
+    _render(settings, planned)
+    return code
+
+
+def _is_done(unit: Unit, ledger: Ledger) -> bool:
+    plan = make_plan(unit.configurations(), unit.flags["seeds"])
+    return not plan.left(ledger)
+
+
+def _run(left: list[Unit], hours: float | None) -> int:
+    """Run what is left, one sweep after another; the exit code of the first that fails, which is the last."""
+    began = time.monotonic()
+    for number, unit in enumerate(left):
+        if hours is not None and time.monotonic() - began > 3600 * hours:
+            console.print(f"{hours:g} hours are over: {len(left) - number} sweeps are left", style="yellow")
+            break
+        console.print(f"\n{number + 1} of {len(left)}: {' '.join(unit.command())}")
+        try:
+            code = subprocess.run(unit.command(), check=False).returncode
+        except KeyboardInterrupt:  # the sweep has got it, too, and has kept its state
+            return 130
+        if code:
+            console.print(f"{unit.name} ended with {code}: the same command goes on with it", style="red")
+            return code
+    return 0
+
+
+def _render(settings: FindingsSettings, planned: list[Unit]) -> None:
+    workspaces: dict[Path, Workspace] = {}
+    lines: list[Line] = []
+    ledgers: dict[str, Ledger] = {}
+    for unit in planned:
+        ledger = ledgers[unit.name] = read_ledger(settings.storage / unit.name)
+        if not ledger.results:
+            continue
+        data = unit.flags.get("data") or default_dataset(settings.storage)
+        if data not in workspaces:
+            workspaces[data] = open_workspace(data, cache_folder(settings.storage))
+        (seed,), configurations = unit.flags["seeds"], unit.configurations()
+        base = base_scores(settings.storage / unit.name, workspaces[data], configurations[0], seed)
+        timing, row_o = unit.settings().timing, unit.settings().row_o
+        kind = {"esc50": ESC50, "midpoint": ESC50, "unseen": UNSEEN}.get(unit.part, SYNTHETIC)
+        lines.append(Line(kind, unit.fold, timing, row_o, configurations, ledger, base, seed))
+    ended = {line.ledger.folder.name for line in lines}
+    missing = [unit.name for unit in planned if unit.name not in ended]
+    partly = [unit.name for unit in planned if unit.name in ended and not _is_done(unit, ledgers[unit.name])]
+    page = settings.out.read_text(encoding="utf-8") if settings.out.exists() else "# Findings\n"
+    write_atomically(settings.out, put_between_marks(page, page_of(study_frame(lines), len(planned), missing, partly)))
+    spent_h = sum(result.train_s for line in lines for result in line.ledger.results.values()) / 3600
+    done = f"{len(ended)} of {len(planned)} sweeps have results"
+    console.print(f"wrote {settings.out}: {done}, {spent_h:.1f} h of training")
+
+
+if __name__ == "__main__":
+    run_or_exit(main)

@@ -1,0 +1,126 @@
+"""sweeps/findings.py: its plan, its commands, that it goes on, and its page from real results; Ray is not started."""
+
+import importlib.util
+import shlex
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+import torch
+
+from tclap.axes import expand
+from tclap.flags import SweepSettings
+from tclap.lanes import worker
+from tclap.lanes.start import claimed, open_store, sweep_of
+from tclap.sweep.job import Job
+from tclap.sweep.plan import make_plan
+from tests.lanes.test_worker import desk
+
+SCRIPT = Path(__file__).parents[1] / "sweeps" / "findings.py"
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    spec = importlib.util.spec_from_file_location("findings", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "findings", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(script: ModuleType, monkeypatch: pytest.MonkeyPatch, *flags: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["findings.py", *map(str, flags)])
+    code: int = script.main()
+    return code
+
+
+def test_the_plan_rotates_folds_and_its_commands_are_those_of_table4(
+    script: ModuleType, root: Path, tmp_path: Path
+) -> None:
+    settings = script.FindingsSettings(data=root, storage=tmp_path, folds=(2, 5), seeds=(0, 1))
+    planned = list(script.units(settings))
+    assert len({unit.name for unit in planned}) == len(planned) == 2 * (3 + 2 * (3 + 3 + 1))
+    for unit in planned:
+        given = unit.settings()
+        assert given.vary_draws
+        words = unit.command()[2:]
+        assert f"--seeds {given.seeds[0]}" in shlex.join(words)
+        if unit.part in ("esc50", "midpoint", "unseen"):
+            assert given.eval_folds == (unit.fold,)
+            assert sorted((*given.train_folds, *given.eval_folds, *given.test_folds)) == [1, 2, 3, 4, 5]
+            assert given.match_steps
+        assert given.timing == ("midpoint" if "midpoint" in unit.name else "drawn")
+        assert given.holdout_classes == (10 if unit.part == "unseen" else 0)
+        assert len(unit.configurations()) == 8
+    part = script.FindingsSettings(part=("row-o",), storage=tmp_path, seeds=(3,))
+    assert [unit.name for unit in script.units(part)] == [
+        "findings-synthetic-drawn-printed-seed3",
+        "findings-synthetic-drawn-alpha-seed3",
+    ]
+
+
+def test_real_sound_needs_its_data(script: ModuleType, root: Path, tmp_path: Path) -> None:
+    with pytest.raises(script.InputError, match="the parts esc50 need ESC-50: --data"):
+        list(script.units(script.FindingsSettings(part=("esc50",), storage=tmp_path)))
+    with pytest.raises(script.InputError, match="has no fold 7; its folds are 1, 2, 3, 4, 5"):
+        list(script.units(script.FindingsSettings(part=("esc50",), data=root, folds=(7,), storage=tmp_path)))
+
+
+def test_it_goes_on_and_writes_the_page_from_what_has_ended(
+    script: ModuleType, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(worker, "get_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(script.table4, "ROWS", script.table4.ROWS[::3])  # B 0000, B 1111, AB 0101
+    begun: list[str] = []
+
+    def without_ray(command: list[str], check: bool) -> SimpleNamespace:
+        """What `python sweeps/table4.py ...` does, in this process."""
+        begun.append(command[command.index("--name") + 1])
+        settings = next(unit for unit in planned if unit.name == begun[-1]).settings()
+        with claimed(settings, script.table4.configurations(settings)) as start:
+            lane = desk(sweep_of(start, open_store(start), ()))
+            for job in make_plan(script.table4.configurations(settings), settings.seeds).jobs:
+                assert lane.do(Job(job.configuration, job.seeds))["outcome"] == "done"
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(script, "subprocess", SimpleNamespace(run=without_ray))
+    page = tmp_path / "findings.md"
+    page.write_text("# Findings\n\nby hand\n", encoding="utf-8")
+    flags = ["--quick", "--part", "esc50", "--data", root, "--storage", tmp_path, "--seeds", "0", "--batch-sizes", "4"]
+    flags += ["--out", page]
+    planned = list(
+        script.units(
+            script.FindingsSettings(
+                quick=True, part=("esc50",), data=root, storage=tmp_path, folds=(2, 3), seeds=(0,), batch_sizes=(4,)
+            )
+        )
+    )
+    assert run(script, monkeypatch, *flags, "--folds", "2") == 0
+    assert begun == ["findings-quick-esc50-fold2-batch4-seed0"]
+    assert run(script, monkeypatch, *flags, "--folds", "2,3", "--render") == 0
+    assert "Not run, so not in what follows:\n\n- `findings-quick-esc50`: fold3-batch4-seed0\n" in page.read_text()
+    assert run(script, monkeypatch, *flags, "--folds", "2,3") == 0
+    assert begun[1:] == ["findings-quick-esc50-fold3-batch4-seed0"]
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("# Findings\n\nby hand\n")
+    assert "2 of the 2 sweeps of the plan have results." in text
+    assert "esc50: forgetting: trained less base" in text
+    assert "2 folds" in text
+    assert run(script, monkeypatch, *flags, "--folds", "2,3", "--render") == 0
+    assert page.read_text(encoding="utf-8") == text  # to the last digit
+    assert len(begun) == 2
+    capsys.readouterr()
+    assert run(script, monkeypatch, *flags, "--folds", "2,3", "--dry-run") == 0
+    assert capsys.readouterr().out.count("\ndone  ") == 2
+
+
+def test_table4_still_expands_its_variations(script: ModuleType) -> None:
+    settings = SweepSettings(vary=("lr=0.1,0.2",), batch_sizes=(8, 9))
+    rows = script.table4.configurations(SweepSettings(batch_sizes=(8, 9)))
+    assert len(rows) == 16
+    assert script.table4.configurations(settings) == expand(rows, settings.variations())
