@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from copy import copy
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -277,6 +277,9 @@ class SweepSettings(TrainingFlags, BaseSettings):
         if self.data is None:
             raise InputError("--preset released needs a dataset: --data")
         return presets.released(made, presets.trained_pairs(self.data, made.data))
+
+    # Settings of `identity` that may be others at every start: they say which configurations and seeds there are.
+    may_grow: ClassVar[tuple[str, ...]] = ("batch_sizes", "seeds", "vary")
 
     def identity(self) -> dict[str, Any]:
         """What a sweep's name stands for: every setting that changes its numbers, and none that does not."""

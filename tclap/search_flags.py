@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -81,6 +81,12 @@ class SearchSettings(SweepSettings):
             point["stages"], coefficients, point["batch_size"], self.match_steps, point.get("lr", self.lr)
         )
         return apply(configuration, {v.axis: point[v.axis.name] for v in self.variations()})
+
+    # Neither the space nor how it is walked through changes a score.
+    may_grow: ClassVar[tuple[str, ...]] = (
+        *SweepSettings.may_grow,
+        *("stages", "lrs", "any_alpha", "sampler", "seed", "start_with"),
+    )
 
     def identity(self) -> dict[str, Any]:
         """As for every sweep; a search may be continued with more trials."""

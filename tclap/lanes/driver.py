@@ -27,6 +27,7 @@ from tclap.places import at, stop_requested
 from tclap.sweep.job import Job
 from tclap.sweep.ledger import read_ledger
 from tclap.sweep.plan import describe, make_plan, shared_settings
+from tclap.sweep.recorded import also_done
 from tclap.sweep.sources import JobSource, ListSource
 from tclap.tracking import runs as tracking
 from tclap.tracking.uri import browse_command
@@ -54,8 +55,10 @@ def run_sweep(settings: SweepSettings, configurations: Sequence[Configuration], 
         left = [job for job in plan.jobs if not start.ledger.is_done(job.configuration, job.seeds)]
         source, total = ListSource(plan.jobs, start.ledger), len(plan.jobs)
 
+        shown = [*configurations, *also_done(start.ledger, configurations)]
+
         def tried() -> Sequence[Configuration]:
-            return configurations
+            return shown
 
         if left:
             run_jobs(start, left, plan.jobs, source, total, total - len(left), SHOWN, tried, OBJECTIVES)
@@ -105,8 +108,9 @@ def run_jobs(
         preflight.check_tracking(settings.storage.resolve())
         open_cluster()
         preflight.check_room(settings, ray.cluster_resources())
-        store = open_store(start)
-        differ = varying(job.configuration for job in (*examples, *known) if job.configuration.stages != "A")
+        planned = [job.configuration for job in (*examples, *known) if job.configuration.stages != "A"]
+        differ = varying([*planned, *tried()])
+        store = open_store(start, differ)
         sweep, board = sweep_of(start, store, differ), Board(start, store, tried, objectives)
         try:
             console.print(f"leaderboard: {board.link()}")

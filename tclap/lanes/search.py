@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from tclap.config import COEFFICIENTS, Configuration
+from tclap.config import COEFFICIENTS, Configuration, config_hash
 from tclap.console import console
 from tclap.errors import InputError
 from tclap.lanes import preflight
@@ -26,6 +26,7 @@ from tclap.sweep import journal
 from tclap.sweep import study as studies
 from tclap.sweep.ledger import Ledger, read_ledger
 from tclap.sweep.plan import Plan, describe, make_plan
+from tclap.sweep.recorded import also_done
 from tclap.sweep.study_source import StudySource
 from tclap.tracking.runs import mean_metrics
 
@@ -67,8 +68,11 @@ def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -
             )
             total = limit + len(stage_a)
 
+            before = [*map(settings.at, points)]
+            earlier = also_done(start.ledger, before)
+
             def asked() -> Sequence[Configuration]:
-                return [settings.at(point) for point in (*points, *source.asked)]
+                return [*before, *map(settings.at, source.asked), *earlier]
 
             maximised = settings.objectives
             run_jobs(start, shared.jobs, stage_a, source, total, done_before, maximised, asked, maximised)
@@ -102,14 +106,28 @@ def _open_study(
     place = _study_place(settings)
     damaged = journal.set_aside_if_damaged(place) if isinstance(place, Path) else None
     try:
-        study = studies.open_study(settings.name, place, settings.sampler, settings.seed, settings.objectives, owner)
+        study = studies.open_study(
+            settings.name,
+            place,
+            settings.sampler,
+            settings.seed,
+            settings.objectives,
+            owner,
+            choices,
+            settings.may_grow,
+        )
+        values_of = functools.partial(_objectives_at, settings, start.ledger)
+        # What is done and not in this study: its journal was damaged, or the space was another one.
+        told = {config_hash(settings.at(trial.params)) for trial in studies.visited(study, choices).values()}
+        done = list(journal.done_points(start.ledger, choices, settings.at, told))
+        count = journal.rebuild(study, choices, iter(done), values_of)
         if damaged is not None:
-            done = journal.done_points(settings.sweep_folder, choices, settings.at)
-            count = journal.rebuild(study, choices, done, functools.partial(_objectives_at, settings, start.ledger))
             text = f"the study's journal was damaged: it is kept as {damaged}, and {count} results are in a new one"
             console.print(text, style="yellow")
-        studies.take_up(study, choices, functools.partial(_objectives_at, settings, start.ledger))
-        studies.enqueue_first(study, choices, first)
+        elif count:
+            console.print(f"{count} results of this name that the study did not know are told to it")
+        studies.take_up(study, choices, values_of)
+        studies.enqueue_first(study, choices, [*(point for point in done if values_of(point) is None), *first])
         return study, [trial.params for trial in studies.visited(study, choices).values()]
     except studies.STORAGE_ERRORS as error:
         raise InputError(f"the study's storage cannot be used: {shown(str(error.__cause__ or error))}") from error
@@ -164,4 +182,5 @@ def _conclude(start: Start, settings: SearchSettings, configurations: Sequence[C
         return write_leaderboard(frame, settings.objectives, stem, vary_draws=varied)
 
     unfinished = bool(missing) or len(plan.trials()) < limit
-    return conclude(start, lambda: configurations, settings.objectives, "search", missing, unfinished, write_more)
+    all_done = [*configurations, *also_done(start.ledger, configurations)]
+    return conclude(start, lambda: all_done, settings.objectives, "search", missing, unfinished, write_more)

@@ -26,7 +26,7 @@ from tclap.sweep.ledger import Ledger, read_ledger
 from tclap.sweep.sweep import Sweep
 from tclap.tracking import page as mlflow_page
 from tclap.tracking import runs as tracking
-from tclap.tracking.reconcile import reconcile
+from tclap.tracking.reconcile import reconcile, rename
 from tclap.tracking.uri import shown
 
 LOCAL_PAGE = "http://127.0.0.1:5000"  # where `mlflow ui` over SQLite is, by the command that is printed
@@ -87,7 +87,7 @@ def claimed(settings: SweepSettings, configurations: Sequence[Configuration]) ->
         # The kernel lets go of it however this process ends.
         with FileLock(place / "driver.lock", timeout=0):
             identity = {**settings.identity(), "dataset": workspace.dataset_digest}
-            claim_name(settings.sweep_folder, identity, settings.meant_before())
+            claim_name(settings.sweep_folder, identity, settings.meant_before(), settings.may_grow)
             try:
                 yield Start(settings, data, workspace.dataset_digest, read_ledger(settings.sweep_folder))
             except InputError:
@@ -97,21 +97,26 @@ def claimed(settings: SweepSettings, configurations: Sequence[Configuration]) ->
         raise InputError(f"another process is running the sweep {settings.name} in {settings.storage}") from error
 
 
-def open_store(start: Start) -> Store:
+def open_store(start: Start, varying: Sequence[Axis] | None = None) -> Store:
     """The sweep's place in MLflow: its parent run is RUNNING, none of its child runs is, and none is missing.
 
-    Raises InputError if MLflow does not answer.
+    varying: the axes that the names of runs shall tell; None leaves the names. Raises InputError if MLflow does not
+    answer.
     """
     settings = start.settings
     storage = settings.storage.resolve()
     uri = tracking.tracking_uri(storage)
     with tracking.answering(uri):
         client, experiment_id = tracking.connect(uri, storage)
-        name, identity = settings.name, settings.identity()
-        run_id = tracking.sweep_run(client, experiment_id, name, identity, start.data, start.dataset_digest)
+        name = settings.name
+        asked = {key: value for key, value in settings.identity().items() if key in settings.may_grow}
+        fixed = {key: value for key, value in settings.identity().items() if key not in asked}
+        run_id = tracking.sweep_run(client, experiment_id, name, fixed, start.data, start.dataset_digest, asked)
         mlflow_page.describe_run(client, run_id, str(start.data.resolve()), start.dataset_digest, sys.argv[0])
         for line in reconcile(client, experiment_id, name, start.ledger, run_id):
             console.print(line, style="yellow")
+        if varying is not None:
+            rename(client, experiment_id, name, run_id, varying)
     page = LOCAL_PAGE if uri.startswith("sqlite") else shown(settings.mlflow_page or uri)
     return Store(client, experiment_id, run_id, uri, page)
 

@@ -1,9 +1,13 @@
-"""A sweep's name stands for one set of settings: the first start writes them down, later ones are held to them."""
+"""A sweep's name stands for one set of settings: the first start writes them down, later ones are held to them.
+
+Settings that only say which configurations and seeds there are may grow from start to start: what is finished stays as
+it is, and what is new is run besides.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from tclap.errors import InputError
@@ -12,22 +16,49 @@ from tclap.places import Place, trials_folder, write_atomically
 CLAIM = "sweep.json"
 
 
-def claim_name(sweep: Place, identity: Mapping[str, Any], meant_before: Mapping[str, Any] | None = None) -> None:
-    """Bind a sweep's folder to what it is about. Raises InputError if the name stands for something else.
+def claim_name(
+    sweep: Place,
+    identity: Mapping[str, Any],
+    meant_before: Mapping[str, Any] | None = None,
+    may_grow: Collection[str] = (),
+) -> None:
+    """Bind a sweep's folder to what it is about. Raises InputError as `check_name` does.
 
     meant_before: settings that are newer than some sweeps, each with the value that those had without naming it.
+    may_grow: the settings that may be others at every start; of lists, the file keeps all members that ever were.
+    """
+    claimed = check_name(sweep, identity, meant_before, may_grow)
+    if claimed is None:
+        write_atomically(sweep / CLAIM, json.dumps(identity, indent=1))
+        return
+    grown = {name: _together(claimed.get(name), identity[name]) for name in may_grow if name in identity}
+    if any(claimed.get(name) != value for name, value in grown.items()):
+        write_atomically(sweep / CLAIM, json.dumps({**claimed, **grown}, indent=1))
+
+
+def check_name(
+    sweep: Place,
+    identity: Mapping[str, Any],
+    meant_before: Mapping[str, Any] | None = None,
+    may_grow: Collection[str] = (),
+) -> dict[str, Any] | None:
+    """What the sweep's folder is bound to, None if it is free.
+
+    Raises InputError if a setting that would change finished numbers is another one than before. Only settings in
+    `identity` or in what the folder is bound to are compared, so a dry run may leave the dataset out with `may_grow`.
     """
     path = sweep / CLAIM
     if not path.exists():
-        write_atomically(path, json.dumps(identity, indent=1))
-        return
-    claimed = {**(meant_before or {}), **json.loads(path.read_text(encoding="utf-8"))}
-    changes = differences(claimed, identity)
+        return None
+    claimed: dict[str, Any] = {**(meant_before or {}), **json.loads(path.read_text(encoding="utf-8"))}
+    changes = differences(_without(claimed, may_grow), _without(identity, may_grow))
     if changes:
+        growing = f"; {', '.join(sorted(may_grow))} may be others under one name" if may_grow else ""
         raise InputError(
             f"the name {sweep.name} stands for another sweep in {sweep.parent}: {changes}; choose another --name, or "
-            "the settings of before"
+            f"the settings of before{growing}"
         )
+    return claimed
 
 
 def give_back(sweep: Place) -> None:
@@ -44,3 +75,13 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         for key in sorted(before.keys() | now.keys())
         if before.get(key, missing) != now.get(key, missing)
     )
+
+
+def _without(settings: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in names}
+
+
+def _together(before: Any, now: Any) -> Any:
+    if isinstance(before, list) and isinstance(now, list):
+        return [*before, *(value for value in now if value not in before)]
+    return now

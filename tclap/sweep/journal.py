@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from pydantic import ValidationError
 
+from tclap.axes import find_axis, value_of
 from tclap.config import Configuration, config_hash
 from tclap.errors import InputError
-from tclap.places import RESULT, Place, fetched
+from tclap.sweep.ledger import Ledger
+from tclap.sweep.recorded import done_configurations
 from tclap.sweep.study import Choices, distributions, key, visited
-from tclap.training import checkpoint
 
 MAKES_A_STUDY = 0  # the first record's op_code
 # What Optuna raises when a journal's records, each of them JSON, make no sense together.
@@ -66,42 +66,30 @@ def _is_sound(journal: Path) -> bool:
 
 
 def done_points(
-    sweep: Place, choices: Choices, at: Callable[[dict[str, Any]], Configuration]
+    ledger: Ledger,
+    choices: Choices,
+    at: Callable[[dict[str, Any]], Configuration],
+    besides: Iterable[str] = (),
 ) -> Iterator[dict[str, Any]]:
-    """The points of `choices` with a result in the sweep's folder, as their checkpoints say; by hash."""
-    trials = sweep / "trials"
-    if not trials.is_dir():
-        return
-    found: list[Place] = list(trials.iterdir())
-    for trial in sorted(found, key=str):
-        for seed in trial.glob("seed-*"):
-            if not (seed / RESULT).exists():
-                continue
-            try:
-                with fetched(seed / "checkpoint") as saved:
-                    made = checkpoint.read_config(saved).get("provenance")
-                configuration = Configuration.model_validate(made["configuration"] if isinstance(made, dict) else None)
-            except (InputError, OSError, KeyError, ValidationError):
-                continue  # it is trained again, and its score is the same
-            point = _point(configuration, choices)
-            if point is not None and config_hash(at(point)) == trial.name:
-                yield point
-                break
+    """The points of `choices` with a result in `ledger`, as their checkpoints say; by hash, without those of `besides`.
+
+    One whose checkpoint does not say is trained again, and its score is the same.
+    """
+    for configuration in done_configurations(ledger, besides):
+        point = point_of(configuration, choices)
+        if point is not None and config_hash(at(point)) == config_hash(configuration):
+            yield point
 
 
-def _point(configuration: Configuration, choices: Choices) -> dict[str, Any] | None:
+def point_of(configuration: Configuration, choices: Choices) -> dict[str, Any] | None:
     """Where a configuration lies among `choices`; None if it is stage A alone, or not among them."""
-    if configuration.coefficients is None or configuration.optimiser_b is None:
+    if configuration.stages == "A":
         return None
-    values = {
-        "stages": configuration.stages,
-        "batch_size": configuration.batch_size,
-        "lr": configuration.optimiser_b.lr,
-        **configuration.coefficients.model_dump(),
-    }
-    if not all(name in values and values[name] in choices[name] for name in choices):
+    try:
+        values = {name: value_of(configuration, find_axis(name)) for name in choices}
+    except ValueError:  # its stages differ in what is one choice
         return None
-    return {name: values[name] for name in choices}
+    return values if all(values[name] in choices[name] for name in choices) else None
 
 
 def rebuild(

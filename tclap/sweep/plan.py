@@ -57,6 +57,9 @@ def describe(plan: Plan, ledger: Ledger) -> str:
         f"{len(plan.trials())} configurations and {shared} stage-A run{'s' * (shared != 1)}, "
         f"seeds {', '.join(map(str, plan.seeds))}"
     ]
+    runs, left = sum(len(job.seeds) for job in plan.jobs), len(plan.left(ledger))
+    if left < runs:
+        lines.append(f"{runs - left} of {runs} runs are done")
     remaining, differ = 0, varying(plan.trials())
     for job in plan.jobs:
         finished = [result.seed for result in ledger.of(job.configuration, job.seeds)]

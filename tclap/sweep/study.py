@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +46,16 @@ def open_study(
     seed: int,
     objectives: Sequence[str],
     owner: Mapping[str, Any] | None = None,
+    choices: Choices | None = None,
+    may_grow: Collection[str] = (),
 ) -> optuna.study.Study:
     """The study `name`, made where it does not exist; `storage` is a journal file or the URL of a database.
 
-    owner: of a database, which others may use: what the search is about, JSON-able. Raises InputError where the
-    database cannot be used, or has a study of that name that is about something else: its scores would be taken for
-    this search's, and its trials for dead ones.
+    choices: the space. Optuna holds a study to the one that it began with, so another space has a study of its own in
+    the same storage: `name (2)` and so on. owner: of a database, which others may use: what the search is about,
+    JSON-able; what is in `may_grow` of it may be another now. Raises InputError where the database cannot be used, or
+    has a study of that name that is about something else: its scores would be taken for this search's, and its trials
+    for dead ones.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     place: BaseStorage
@@ -66,13 +70,16 @@ def open_study(
             raise InputError(
                 f"--study: Optuna cannot use this database: {shown(str(error).splitlines()[0])}"
             ) from error
+    name = name if choices is None else _name_for(place, name, choices)
     study = optuna.create_study(
         study_name=name, storage=place, load_if_exists=True, directions=["maximize"] * len(objectives)
     )
     if owner is not None:
         if not study.trials and OWNER not in study.user_attrs:
             study.set_user_attr(OWNER, dict(owner))
-        changes = differences(study.user_attrs.get(OWNER, {}), json.loads(json.dumps(owner)))
+        known, given = study.user_attrs.get(OWNER, {}), json.loads(json.dumps(owner))
+        fixed = {key for key in (known.keys() | given.keys()) if key not in may_grow}
+        changes = differences(*({key: side[key] for key in fixed & side.keys()} for side in (known, given)))
         if changes:
             raise InputError(
                 f"--study has a study {name} of another search: {changes}; choose another --name or --study"
@@ -83,6 +90,26 @@ def open_study(
     # Seeded by what was drawn before, too: a resumed search must not draw its first points again.
     study.sampler = _sampler(sampler, int(np.random.SeedSequence([seed, len(study.trials)]).generate_state(1)[0]))
     return study
+
+
+def _name_for(storage: BaseStorage, name: str, choices: Choices) -> str:
+    """`name`, or `name (2)` and so on: the first that is not there yet, or whose trials were drawn from `choices`."""
+    wanted, there = distributions(choices), set(optuna.get_all_study_names(storage))
+
+    def fits(trial: FrozenTrial) -> bool:
+        drawn = trial.distributions
+        if trial.state == TrialState.COMPLETE and drawn.keys() != wanted.keys():
+            return False
+        return all(wanted.get(key) == distribution for key, distribution in drawn.items())
+
+    for number in itertools.count(1):
+        one = name if number == 1 else f"{name} ({number})"  # which no sweep can be called
+        if one not in there:
+            return one
+        study = optuna.load_study(study_name=one, storage=storage)
+        if all(map(fits, study.get_trials(deepcopy=False))):
+            return one
+    raise AssertionError("counted to the end")
 
 
 def _journal(file: Path) -> JournalFileBackend:

@@ -137,7 +137,7 @@ def _trial(run: Run) -> Trial:
     """Raises InputError where the run's parameters are not those of the configuration that its tag names."""
     tags = run.data.tags
     try:
-        configuration = from_record(_nested(run.data.params))
+        configuration = from_record(nested(run.data.params))
     except ValidationError as error:
         raise InputError(f"run {run.info.run_id} has parameters of another version of tclap: {error}") from error
     if config_hash(configuration) != tags["config_hash"]:
@@ -148,7 +148,7 @@ def _trial(run: Run) -> Trial:
     return Trial(run.info.run_id, configuration, int(tags["seed"]), dict(run.data.metrics))
 
 
-def _nested(params: Mapping[str, str]) -> dict[str, Any]:
+def nested(params: Mapping[str, str]) -> dict[str, Any]:
     """MLflow's flat texts -> what Configuration takes: {"a.b": "[1, 2]"} -> {"a": {"b": [1, 2]}}."""
     nested: dict[str, Any] = {}
     for path, text in params.items():

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+from pydantic import ValidationError
 
-from tclap.config import Configuration, config_hash
+from tclap.axes import Axis, label
+from tclap.config import Configuration, config_hash, from_record
 from tclap.errors import InputError
 from tclap.places import fetched, seed_folder_of
 from tclap.sweep.ledger import Ledger, Result, read_details, write_result
 from tclap.tracking import runs as tracking
+from tclap.tracking.read import nested
 from tclap.tracking.relog import configuration_of, relog
 
 Identity = tuple[str, int]  # config_hash and seed
 PARENT = "mlflow.parentRunId"
 MOST_LOOKED_AT = 1000  # results of which each one's run is looked at
+VARYING = "varying"  # tag of a parent run: the axes that its children's names tell
 
 
 def reconcile(client: MlflowClient, experiment_id: str, sweep: str, ledger: Ledger, parent_id: str) -> list[str]:
@@ -92,6 +96,26 @@ def _is_child(client: MlflowClient, run_id: str | None, parent_id: str) -> bool:
             raise
         return False
     return run is not None and run.data.tags.get(PARENT) == parent_id
+
+
+def rename(client: MlflowClient, experiment_id: str, sweep: str, parent_id: str, varying: Sequence[Axis]) -> None:
+    """Name the runs of a sweep by everything that varies in it now, if that is not what varied the last time.
+
+    Nothing else of them changes, and a name that somebody else gave stays.
+    """
+    names = ",".join(axis.name for axis in varying)
+    if client.get_run(parent_id).data.tags.get(VARYING) == names:
+        return
+    for run in tracking.find_runs(client, experiment_id, {"sweep": sweep, "kind": tracking.KIND_TRIAL}):
+        try:
+            configuration = from_record(nested(run.data.params))
+        except ValidationError:
+            continue  # of a version whose parameters are not ours
+        plain, end = label(configuration), f"  seed {run.data.tags['seed']}"
+        named, wanted = run.data.tags.get("mlflow.runName", ""), f"{label(configuration, varying)}{end}"
+        if named != wanted and named.startswith(plain) and named.endswith(end):
+            client.set_tag(run.info.run_id, "mlflow.runName", wanted)
+    client.set_tag(parent_id, VARYING, names)
 
 
 def _log_again(

@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 from pydantic import ValidationError
 
-from tclap.config import Configuration, config_hash
+from tclap.config import Configuration, config_hash, from_record
 from tclap.errors import InputError
 from tclap.evaluation.details import Details
 from tclap.sweep.curve import best_metrics
@@ -49,8 +49,8 @@ def configuration_of(saved: Path, result: Result) -> Configuration:
     """What the checkpoint `saved` was trained as. Raises InputError if it does not say, or says something else."""
     made = checkpoint.read_config(saved).get("provenance")
     try:
-        configuration = Configuration.model_validate(made["configuration"] if isinstance(made, dict) else None)
-    except (KeyError, ValidationError) as error:
+        configuration = from_record(made["configuration"])  # type: ignore[index]
+    except (KeyError, TypeError, AttributeError, ValidationError) as error:
         raise InputError(f"{saved} does not say which configuration it is of") from error
     if config_hash(configuration) != result.config_hash:
         raise InputError(f"{saved} is of another configuration than its result")

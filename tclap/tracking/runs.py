@@ -47,6 +47,7 @@ SCORES_FILE = "scores.json"  # value, interval, n and chance of every score
 ALWAYS_SCORED = "zste/1"  # at every step at which the suite was scored
 PAIRS_FILE = "order_by_pair.csv"  # percent right: rows are the class that comes first, columns the second
 BOUNDS = ("zste_low/", "zste_high/")  # what the metrics of an interval's ends begin with
+ASKED = "asked."  # before a setting that may be another one at every start
 BATCH_METRICS = 900  # MLflow takes 1000 metrics in one log_batch
 
 
@@ -82,10 +83,13 @@ def sweep_run(
     parameters: Mapping[str, object],
     data: Path,
     dataset_digest: str,
+    asked: Mapping[str, object] | None = None,
 ) -> str:
     """Run id of the sweep's parent run; `data` is where the dataset was the last time.
 
-    Raises InputError where the name stands for another sweep in this MLflow, whatever storage that one had.
+    parameters: what the name stands for. asked: what the latest start asked for besides, as tags: MLflow's parameters
+    never change. Raises InputError where the name stands for another sweep in this MLflow, whatever storage that one
+    had.
     """
     identity = {"sweep": name, "kind": KIND_SWEEP}
     for run in find_runs(client, experiment_id, identity):
@@ -100,7 +104,8 @@ def sweep_run(
                 f"{'; '.join(changes)}; choose another --name"
             )
     dataset = {"data": str(data.resolve()), "dataset_digest": dataset_digest}
-    tags = {"mlflow.runName": name, **dataset, **_provenance()}
+    wanted = {f"{ASKED}{key}": as_parameter(value) for key, value in (asked or {}).items()}
+    tags = {"mlflow.runName": name, **dataset, **wanted, **_provenance()}
     return _get_or_create(client, experiment_id, identity, tags, parameters)
 
 

@@ -80,8 +80,8 @@ def test_a_damaged_journal_is_kept_and_made_again_from_the_results(settings, sea
     assert kept.read_bytes() == raw
     assert not searched.exists()
     study = studies.open_study("s", searched, "random", 0, settings.objectives)
-    points = journal.done_points(settings.sweep_folder, settings.choices(), settings.at)
     ledger = read_ledger(settings.sweep_folder)
+    points = journal.done_points(ledger, settings.choices(), settings.at)
     assert journal.rebuild(study, settings.choices(), points, lambda p: _objectives_at(settings, ledger, p)) == 5
     assert {k: t.values for k, t in visited(settings, searched).items()} == before
     assert journal.set_aside_if_damaged(searched) is None

@@ -47,14 +47,14 @@ def test_every_result_of_before_is_found_and_nothing_is_left_to_do() -> None:
 
 def test_the_name_of_before_goes_on_with_the_settings_of_before(storage: Path) -> None:
     of = settings()
-    claim_name(storage, identity(of), of.meant_before())
+    claim_name(storage, identity(of), of.meant_before(), of.may_grow)
     assert (storage / "sweep.json").read_bytes() == (OLD / "sweep.json").read_bytes()
 
 
 def test_the_defaults_of_today_are_refused_in_one_line_that_names_what_moved(storage: Path) -> None:
     of = SweepSettings(_cli_parse_args=False)
     with pytest.raises(InputError) as refused:
-        claim_name(storage, identity(of), of.meant_before())
+        claim_name(storage, identity(of), of.meant_before(), of.may_grow)
     message = str(refused.value)
     assert "\n" not in message
     assert "timing was midpoint, now drawn" in message

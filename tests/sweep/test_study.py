@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 from tclap.config import Configuration
 from tclap.errors import InputError
 from tclap.search_flags import SearchSettings
+from tclap.sweep import journal
 from tclap.sweep import study as studies
 from tclap.sweep.job import Job
 from tclap.sweep.sources import WAIT
@@ -249,3 +250,51 @@ def test_a_database_keeps_the_study_too(tmp_path):
     told, _ = drive(source)
     assert len(told) == 4
     assert len(set(completed(study))) == 9
+
+
+def test_a_space_that_grew_has_a_study_of_its_own_that_knows_what_is_done(tmp_path):
+    """Optuna holds a study to its distributions. Nothing that is done is drawn again; going back finds the first."""
+    place = tmp_path / "study.journal"
+    smaller = SearchSettings(batch_sizes=(128,), _cli_parse_args=False)
+    grown = SearchSettings(batch_sizes=(128, 256), lrs=(1e-3, 1e-4), _cli_parse_args=False)
+    objectives_of = {}
+
+    def search(settings, limit):
+        study = studies.open_study(
+            "s", place, "random", 3, settings.objectives, choices=settings.choices(), may_grow=settings.may_grow
+        )
+        points = [p for c in objectives_of if (p := journal.point_of(c, settings.choices())) is not None]
+        told_before = journal.rebuild(study, settings.choices(), iter(points), lambda p: objectives_of[settings.at(p)])
+        source = StudySource(
+            study, settings.choices(), settings.at, settings.objectives, limit, False, 3, (), (0,), print
+        )
+        told, _ = drive(source)
+        objectives_of.update({c: list(objectives(c).values()) for c in told})
+        return study, told_before, told
+
+    first, before, told = search(smaller, 10)
+    assert (first.study_name, before, len(told)) == ("s", 0, 10)
+    second, before, told = search(grown, 25)
+    assert (second.study_name, before, len(told)) == ("s (2)", 10, 15)
+    assert len(objectives_of) == 25
+    again, before, told = search(grown, 30)
+    assert (again.study_name, before, len(told)) == ("s (2)", 0, 5)
+    back, before, told = search(smaller, 10)
+    assert back.study_name == "s"
+    assert told == []
+
+
+def test_a_database_takes_other_seeds_and_another_space_but_no_other_learning_rate(tmp_path):
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+
+    def start(settings):
+        owner = settings.identity()
+        return studies.open_study(
+            "s", url, "random", 0, settings.objectives, owner, settings.choices(), settings.may_grow
+        )
+
+    start(SETTINGS).ask(studies.distributions(CHOICES))
+    more = SETTINGS.model_copy(update={"seeds": (0, 1), "batch_sizes": (64,), "sampler": "tpe"})
+    assert start(more).study_name == "s (2)"
+    with pytest.raises(InputError, match=r"lr was 0\.001, now 0\.5"):
+        start(SETTINGS.model_copy(update={"lr": 0.5}))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from tclap.axes import label, varying
 from tclap.config import OptimiserSettings, StageASettings, config_hash
 from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
@@ -13,7 +14,7 @@ from tclap.places import checkpoint_folder, seed_folder
 from tclap.sweep.ledger import Result, read_ledger, read_result, write_result
 from tclap.tracking import runs as tracking
 from tclap.tracking.read import read_sweep
-from tclap.tracking.reconcile import reconcile
+from tclap.tracking.reconcile import reconcile, rename
 from tclap.tracking.relog import AGAIN
 from tclap.training import checkpoint
 from tests.tracking.conftest import configuration
@@ -219,3 +220,30 @@ def test_a_result_that_cannot_be_logged_again_is_named_and_the_others_are(finish
     assert str(place.parent) in one
     assert "delete it to rerun" in one
     assert five.startswith("5 finished run(s)")
+
+
+def test_runs_are_named_by_what_varies_since_the_sweep_grew(tmp_path):
+    client, experiment = tracking.connect(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path)
+    parent = tracking.sweep_run(client, experiment, "s", {}, tmp_path, "digest")
+    stage = CONFIGURATION.optimiser_b
+    other = CONFIGURATION.model_copy(update={"optimiser_b": stage.model_copy(update={"weight_decay": 0.1})})
+    first = [tracking.child_run(client, experiment, "s", parent, CONFIGURATION, seed, None) for seed in (0, 1)]
+    client.set_tag(first[1], "mlflow.runName", "my favourite")
+    grown = varying([CONFIGURATION, other])
+    rename(client, experiment, "s", parent, [])
+    second = tracking.child_run(client, experiment, "s", parent, other, 0, None, grown)
+    before = client.get_run(first[0])
+    rename(client, experiment, "s", parent, grown)
+    names = [client.get_run(run_id).data.tags["mlflow.runName"] for run_id in (*first, second)]
+    plain = label(CONFIGURATION)
+    assert names == [
+        f"{plain}  weight_decay 0.01  seed 0",
+        "my favourite",
+        f"{plain}  weight_decay 0.1  seed 0",
+    ]
+    after = client.get_run(first[0])
+    assert (after.info.end_time, after.data.params, after.data.metrics) == (
+        before.info.end_time,
+        before.data.params,
+        before.data.metrics,
+    )

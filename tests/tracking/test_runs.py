@@ -18,3 +18,21 @@ def test_name_of_another_sweep_is_refused_with_both_settings(tmp_path):
     with pytest.raises(InputError, match="dataset_digest was digest, now other"):
         tracking.sweep_run(client, experiment, "mine", settings, tmp_path, "other")
     assert tracking.sweep_run(client, experiment, "yours", {"seeds": [0]}, tmp_path, "other") != first
+
+
+def test_what_may_be_another_at_every_start_is_a_tag_and_the_rest_is_compared(tmp_path):
+    client, experiment = tracking.connect(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path)
+
+    def start(lr, seeds):
+        return tracking.sweep_run(client, experiment, "mine", {"lr": lr}, tmp_path, "digest", {"seeds": seeds})
+
+    first = start(0.1, [0])
+    assert start(0.1, [0, 1]) == first
+    run = client.get_run(first)
+    assert run.data.tags["asked.seeds"] == "[0, 1]"
+    assert "seeds" not in run.data.params
+    with pytest.raises(InputError, match=r"lr was 0.1, now 0.2"):
+        start(0.2, [0, 1])
+    # A parent of an older version has its seeds among the parameters, which never change.
+    old = tracking.sweep_run(client, experiment, "old", {"lr": 0.1, "seeds": [0]}, tmp_path, "digest")
+    assert tracking.sweep_run(client, experiment, "old", {"lr": 0.1}, tmp_path, "digest", {"seeds": [0, 1]}) == old

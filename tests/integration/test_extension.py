@@ -1,0 +1,69 @@
+"""The same name with more seeds and then with another row: what is finished stays as it is, byte for byte."""
+
+import json
+
+import pandas as pd
+from mlflow import MlflowClient
+
+from tests.integration.conftest import TINY, run_rows
+
+ROWS = [("B", {}), ("AB", {})]
+NINTH = ("B", {"alpha_st": 0})
+
+
+def test_more_seeds_and_then_another_row_go_on_and_touch_nothing_that_is_finished(root, tmp_path):
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    folder = tmp_path / "runs" / "grown"
+
+    def start(rows, *flags):
+        given = ("--data", root, "--storage", folder.parent, "--name", folder.name, *TINY, *flags)
+        return run_rows(rows, *given, env={"MLFLOW_TRACKING_URI": uri})
+
+    def results():
+        return {path.relative_to(folder): path.read_bytes() for path in folder.glob("trials/*/*/result.json")}
+
+    def logged():
+        client = MlflowClient(uri)
+        experiment = client.get_experiment_by_name("tclap")
+        found = client.search_runs([experiment.experiment_id], "tags.sweep = 'grown'")
+        parents = [run for run in found if run.data.tags["kind"] == "sweep"]
+        assert len(parents) == 1
+        children = {run.info.run_id: run.to_dictionary() for run in found if run is not parents[0]}
+        (file,) = [client.download_artifacts(parents[0].info.run_id, "rows.json", str(tmp_path))]
+        return children, parents[0], json.loads(open(file, encoding="utf-8").read())["rows"]
+
+    def whole(rows_and_seeds):
+        """What every table holds, and how many configurations and seeds that are."""
+        table = pd.read_csv(folder / "table4.csv")
+        assert len(table) == len(logged()[2]) == rows_and_seeds
+        page = (folder / "report.html").read_text(encoding="utf-8")
+        return all(name in page for name, _ in logged()[2])
+
+    first = start(ROWS, "--seeds", "0")
+    assert first.returncode == 0, first.stdout + first.stderr
+    files, (runs, _, _) = results(), logged()
+    assert len(files) == len(runs) == 3  # with stage A's
+    assert whole(2)
+
+    seeds = start(ROWS, "--seeds", "0,1")
+    assert seeds.returncode == 0, seeds.stdout + seeds.stderr
+    assert "3 of 6 runs are done" in seeds.stdout
+    more_files, (more_runs, parent, _) = results(), logged()
+    assert len(more_files) == len(more_runs) == 6
+    assert files.items() <= more_files.items()
+    assert {name: more_runs[name] for name in runs} == runs
+    assert parent.data.tags["asked.seeds"] == "[0, 1]"
+    assert whole(4)
+
+    row = start([*ROWS, NINTH], "--seeds", "0")
+    assert row.returncode == 0, row.stdout + row.stderr
+    last_files, (last_runs, _, _) = results(), logged()
+    assert len(last_files) == len(last_runs) == 7
+    assert more_files.items() <= last_files.items()
+    assert {name: last_runs[name] for name in more_runs} == more_runs
+    assert whole(5)  # the second seed's, too, which this start did not ask for
+
+    other = start(ROWS, "--steps-b", "5")
+    assert other.returncode == 2
+    assert "steps_b was 4, now 5" in other.stderr
+    assert results() == last_files
