@@ -12,7 +12,6 @@ import pandas as pd
 from pydantic import BaseModel, Field
 from rich.table import Table
 
-from tclap.axes import label
 from tclap.config import Configuration
 from tclap.console import console
 from tclap.evaluation.order import ORDER_COLUMNS
@@ -21,6 +20,7 @@ from tclap.places import cache_folder, check_writable
 from tclap.redact import shown
 from tclap.report.leaderboard import (
     Guard,
+    best_line,
     paired_cells,
     paired_comparisons,
     parse_guard,
@@ -30,10 +30,19 @@ from tclap.report.leaderboard import (
     winner,
     write_leaderboard,
 )
-from tclap.report.tables import mean_and_interval, setting_columns, settings_label, untrained_warning, write_tables
+from tclap.report.tables import (
+    hash_labels,
+    mean_and_interval,
+    setting_columns,
+    settings_label,
+    untrained_warning,
+    write_tables,
+)
 
 # What needs MLflow or Optuna is imported where it is used: it takes seconds, and other commands should not wait.
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
     from tclap.tracking.final_scores import Logged, TestScores
     from tclap.tracking.read import SweepRecord, Trial
 
@@ -60,6 +69,7 @@ class Best(SweepFlags):
     )
     guard: tuple[str, ...] = Field((), description='what must hold besides, such as "zste/1>=70"; repeatable')
     data: Path | None = Field(None, description="the sweep's dataset, where it has moved")
+    promote: bool = Field(False, description="make the winner the champion, in place of another sweep's")
 
     def cli_cmd(self) -> None:
         from tclap.tracking import champion
@@ -93,8 +103,32 @@ class Best(SweepFlags):
         version = champion.register(client, uri, chosen, why)
         how = f"seed {chosen.seed}, which has the best {metric} of {len(seeds)} on the evaluation folds"
         done = "registered as" if version.new else "is registered already:"
-        console.print(f"{done} {champion.MODEL} version {version.number}, alias {champion.ALIAS}: {how}")
-        _say_how_to_load(champion.ADDRESS, uri, self.storage)
+        alias = champion.alias_of(sweep.name)
+        console.print(f"{done} {champion.MODEL} version {version.number}, alias {alias}: {how}")
+        _choose_champion(client, version.number, metric, self.promote)
+        _say_how_to_load(f"models:/{champion.MODEL}@{alias}", uri, self.storage)
+
+
+def _choose_champion(client: MlflowClient, number: str, metric: str, promoted: bool) -> None:
+    """Say which version is the champion, and let another take its place only if that was asked for."""
+    from tclap.tracking import champion
+
+    before = champion.champion_now(client)
+    if before in (None, number):
+        champion.promote(client, number)
+        console.print(f"champion: version {number}{', the first one' if before is None else ', as before'}")
+        return
+    assert before is not None
+    ours, theirs = (champion.standing(client, one, metric) for one in (number, before))
+    if promoted:
+        champion.promote(client, number)
+        console.print(f"champion: {ours}; it was {theirs}")
+    else:
+        console.print(f"champion: still {theirs}; this is {ours} (--promote puts it in its place)")
+    if ours.dataset_digest != theirs.dataset_digest:
+        console.print(
+            "note: the two were scored on different datasets, so these scores cannot be compared", style="yellow"
+        )
 
 
 def _default_metric(sweep: SweepRecord) -> str:
@@ -127,8 +161,22 @@ def _rank(sweep: SweepRecord, metric: str, guards: Sequence[Guard]) -> tuple[str
             "the intervals are not.",
         )
     seeds = [trial for trial in sweep.trials if trial.config_hash == best]
-    console.print(f"winner: {best}  {label(seeds[0].configuration)}")
-    console.print(spread(seeds[0].configuration.vary_draws))
+    console.print(f"winner: {best}  {best_line(ranked, metric, hash_labels(frame))}")
+    ties = ranked[(ranked[metric] == ranked[metric].iloc[0]) & (ranked["excluded"] == "")]["config_hash"].tolist()[1:]
+    if ties:
+        console.print(
+            f"note: {', '.join(ties)} {'has' if len(ties) == 1 else 'have'} the same {metric}; the winner is the one "
+            "that stands first in the sweep's table",
+            style="yellow",
+        )
+    if len(seeds) == 1:
+        console.print(
+            "note: one seed, so nothing says how much of a difference is chance; the sweep's own command with "
+            "--seeds 0,1,2 goes on with more",
+            style="yellow",
+        )
+    else:
+        console.print(spread(seeds[0].configuration.vary_draws))
     return best, seeds
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from tclap.console import VERBATIM, console
 from tclap.data.dataset import on_disk
 from tclap.errors import InputError
 from tclap.evaluation.similarity import LONGER, similarities
+from tclap.models.mini import Mini
 from tclap.models.protocol import ContrastiveModel
 from tclap.scored import open_model
 from tclap.training import checkpoint
@@ -63,12 +65,27 @@ class Score(TrainedModel):
         for path, row in cosines.iterrows():
             table.add_row(str(path), *(f"{value:.3f}" for value in row))
         console.print(table)
+        _say_unknown_words(model, texts)
         if longer := cosines.attrs[LONGER]:
             console.print(
                 f"note: longer than a window of {model.window_s:g} s: {', '.join(longer)}: heard in windows that "
                 "overlap by half, each text compared with the best; what lasts longer than half a window may be cut",
                 style="yellow",
             )
+
+
+def _say_unknown_words(model: ContrastiveModel, texts: Sequence[str]) -> None:
+    """Name the words that a model with a vocabulary of its own (mini) cannot tell apart, and what it knows."""
+    if not isinstance(model, Mini):
+        return
+    unknown = {text: model.unknown_words(text) for text in texts}
+    if any(unknown.values()):
+        told = "; ".join(f"{', '.join(found)} in {text!r}" for text, found in unknown.items() if found)
+        console.print(
+            f"note: {model.name} does not know {told}: all such words are one word to it, so these cosines say little. "
+            f"It knows the words of its training captions: {', '.join(model.vocabulary)}",
+            style="yellow",
+        )
 
 
 class Export(TrainedModel):

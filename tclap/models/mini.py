@@ -97,6 +97,10 @@ class Mini(nn.Module):
         ids = [[self._word_id.get(word, UNKNOWN) for word in words(text)][:MAX_WORDS] or [UNKNOWN] for text in texts]
         return [torch.tensor(own, device=self.logit_scale.device) for own in ids]
 
+    def unknown_words(self, text: str) -> list[str]:
+        """The words of `text` that are all the same to it, each once, as they stand there but in small letters."""
+        return [word for word in dict.fromkeys(words(text)) if word not in self._word_id]
+
     def text_head(self, features: Tensor, lengths: Tensor) -> Tensor:  # [B, L], [B] -> [B, D]
         ids = features
         padded = ids == PADDING

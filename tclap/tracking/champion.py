@@ -1,10 +1,14 @@
-"""The model registry: a sweep's winner becomes a version of the model `tclap`, with the alias `champion`."""
+"""The model registry: a sweep's winner becomes a version of the model `tclap`, with its sweep's name as alias.
+
+One version of all has the alias `champion`: the first one until another is promoted.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.metadata
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -15,7 +19,12 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
-from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
+from mlflow.protos.databricks_pb2 import (
+    INVALID_PARAMETER_VALUE,
+    RESOURCE_ALREADY_EXISTS,
+    RESOURCE_DOES_NOT_EXIST,
+    ErrorCode,
+)
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Array
 
@@ -27,6 +36,7 @@ from tclap.tracking.read import Trial
 
 MODEL, ALIAS = "tclap", "champion"
 ADDRESS = f"models:/{MODEL}@{ALIAS}"
+ABSENT = {ErrorCode.Name(code) for code in (RESOURCE_DOES_NOT_EXIST, INVALID_PARAMETER_VALUE)}  # of an alias, or a run
 CODE = Path(__file__).with_name("champion_model.py")
 # What the code that travels with the model imports; msclap and transformers only for the models of that name.
 PACKAGES = (
@@ -38,6 +48,9 @@ SIGNATURE = ModelSignature(
 )
 
 
+RESERVED = re.compile(r"latest|champion|v\d+", re.IGNORECASE)  # the first and last by MLflow
+
+
 @dataclass(frozen=True)
 class Version:
     """A version of the registered model."""
@@ -46,15 +59,69 @@ class Version:
     new: bool
 
 
-def register(client: MlflowClient, uri: str, trial: Trial, why: dict[str, str]) -> Version:
-    """Make `trial` the champion: as a new version, or as the version that this run already is.
+@dataclass(frozen=True)
+class Standing:
+    """What a version is chosen by: a metric of its run in percent, None where it has none."""
 
-    why: tags of a new version that say how it was chosen.
+    number: str
+    sweep: str
+    metric: str
+    evaluation: float | None
+    test: float | None
+    dataset_digest: str | None
+
+    def __str__(self) -> str:
+        scores = ((self.evaluation, "evaluation"), (self.test, "test"))
+        told = " and ".join(f"{value:.1f} on the {folds} folds" for value, folds in scores if value is not None)
+        return f"version {self.number} of sweep {self.sweep}, {self.metric} {told or 'unknown'}"
+
+
+def register(client: MlflowClient, uri: str, trial: Trial, why: dict[str, str]) -> Version:
+    """Give `trial` its sweep's alias: as a new version, or as the version that this run already is.
+
+    why: tags of a new version that say how it was chosen, `sweep` among them.
     """
     found = client.search_model_versions(f"name = '{MODEL}' and run_id = '{trial.run_id}'")
     number = max((v.version for v in found), key=int) if found else _new_version(client, uri, trial, why)
-    client.set_registered_model_alias(MODEL, ALIAS, number)
+    client.set_registered_model_alias(MODEL, alias_of(why["sweep"]), number)
     return Version(str(number), new=not found)
+
+
+def alias_of(sweep: str) -> str:
+    """The alias of a sweep's winner: its name, without what MLflow takes for something else."""
+    alias = sweep.replace(".", "-")
+    return f"sweep-{alias}" if RESERVED.fullmatch(alias) else alias
+
+
+def promote(client: MlflowClient, number: str) -> None:
+    """Make a version the champion."""
+    client.set_registered_model_alias(MODEL, ALIAS, number)
+
+
+def champion_now(client: MlflowClient) -> str | None:
+    """The number of the version that is the champion; None if there is none."""
+    try:
+        return str(client.get_model_version_by_alias(MODEL, ALIAS).version)
+    except MlflowException as error:
+        if error.error_code in ABSENT:
+            return None
+        raise
+
+
+def standing(client: MlflowClient, number: str, metric: str) -> Standing:
+    """How a version stands in `metric`, by its MLflow name; a version whose run is gone has no scores."""
+    version = client.get_model_version(MODEL, number)
+    try:
+        run = client.get_run(version.run_id)
+    except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise
+        return Standing(number, version.tags.get("sweep", "unknown"), metric, None, None, None)
+    parent = run.data.tags.get("mlflow.parentRunId")
+    digest = client.get_run(parent).data.tags.get("dataset_digest") if parent else None
+    on_test = run.data.metrics.get(f"zste_test/{metric.removeprefix('zste/')}")
+    sweep = version.tags.get("sweep", run.data.tags.get("sweep", "unknown"))
+    return Standing(number, sweep, metric, run.data.metrics.get(metric), on_test, digest)
 
 
 def _new_version(client: MlflowClient, uri: str, trial: Trial, why: dict[str, str]) -> str:

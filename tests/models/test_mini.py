@@ -146,3 +146,9 @@ def test_texts_are_where_the_model_is() -> None:
     model = Mini(WORDS).to("meta")
     assert {f.device.type for f in model.text_frozen(TEXTS)} == {"meta"}
     assert text_embeddings(model, TEXTS).shape[0] == len(TEXTS)
+
+
+def test_names_the_words_that_it_cannot_tell_apart(model: Mini) -> None:
+    assert model.unknown_words("Dull sound 0 before bright sound 1") == []
+    assert model.unknown_words("Dog before cat, before DOG") == ["dog", "cat"]
+    assert torch.equal(text_embeddings(model, ["dog before cat"]), text_embeddings(model, ["cat before dog"]))

@@ -11,6 +11,9 @@ from tclap.axes import expand, parse_vary
 from tclap.config import Configuration, LossCoefficients, OptimiserSettings, StageASettings, config_hash
 from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
+from tclap.report.leaderboard import rank
+from tclap.report.note import sweep_note
+from tclap.report.page import Page, page_html
 from tclap.report.tables import (
     SHOWN,
     about_scores,
@@ -72,6 +75,24 @@ def test_two_weight_decays_are_two_rows_and_the_column_that_differs_is_there(tmp
         "B  α 1 1 1 1  β 1  batch 40  weight_decay 0.01",
         "B  α 1 1 1 1  β 1  batch 40  weight_decay 0.1",
     ]
+
+
+def test_a_sweep_that_grew_by_an_axis_and_a_seed_averages_over_seeds_alone(tmp_path: Path) -> None:
+    """Two seeds of before, one of what came: rows, labels and comparisons of each configuration by itself."""
+    before, came = expand([row("B")], [parse_vary("optimiser_b.weight_decay=0.01,0.1")])
+    rows = [(before, 0, scores(40.0)), (before, 1, scores(42.0)), (came, 0, scores(60.0))]
+    frame = long_frame((c, s, {**m, "zste/order": m["zste/1"]}) for c, s, m in rows)
+    ranked = rank(frame, "zste/order", (), ("zste/order", "zste/1"))
+    assert ranked[["weight_decay", "zste/order", "seeds", "excluded"]].values.tolist() == [
+        [0.01, 41.0, 2, ""],
+        [0.1, 60.0, 1, "1 of 2 seeds"],
+    ]
+    page = page_html(Page("s", frame, ("zste/order", "zste/1")))
+    note = sweep_note("s", "done", frame, ("zste/order", "zste/1"), "run")
+    for text in (page, note, write_tables(frame, tmp_path / "t")[1].read_text()):
+        assert "weight_decay" in text
+        assert "47.3" not in text  # the mean of all three
+        assert "50.5" not in text  # of both means
 
 
 @pytest.mark.parametrize("vary", ["optimiser_b.lr=1e-4,1e-3", "takes=10,20", "alpha_same=0,1", "steps_a=10,20"])

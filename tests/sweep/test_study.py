@@ -263,7 +263,8 @@ def test_a_space_that_grew_has_a_study_of_its_own_that_knows_what_is_done(tmp_pa
         study = studies.open_study(
             "s", place, "random", 3, settings.objectives, choices=settings.choices(), may_grow=settings.may_grow
         )
-        points = [p for c in objectives_of if (p := journal.point_of(c, settings.choices())) is not None]
+        found = [(c, journal.point_of(c, settings.choices())) for c in objectives_of]
+        points = [point for c, point in found if point is not None and settings.at(point) == c]
         told_before = journal.rebuild(study, settings.choices(), iter(points), lambda p: objectives_of[settings.at(p)])
         source = StudySource(
             study, settings.choices(), settings.at, settings.objectives, limit, False, 3, (), (0,), print

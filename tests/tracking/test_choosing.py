@@ -74,8 +74,10 @@ def test_prints_ranking_front_comparison_and_how_to_load(said: str, winners: lis
     assert "understates how much results vary" in said
     assert "the winner less each other" in said
     assert "untrained" in said  # the table's headers may be broken into lines
-    assert 'mlflow.pyfunc.load_model("models:/tclap@champion").predict(' in said
-    assert "tclap score models:/tclap@champion" in said
+    assert 'mlflow.pyfunc.load_model("models:/tclap@small").predict(' in said
+    assert "tclap score models:/tclap@small" in said
+    assert "registered as tclap version 1, alias small: " in said
+    assert "champion: version 1, the first one" in said
 
 
 def test_winner_and_base_have_their_test_scores(store: Store, winners: list[Trial], root: Path) -> None:
@@ -117,7 +119,8 @@ def test_again_computes_nothing_and_makes_no_version(
     monkeypatch.setattr(champion, "_new_version", refuse)
     again = tclap("best", "--name", NAME, "--storage", store.storage, *COMMAND, "--data", "moved/away")
     assert "is registered already: tclap version 1" in again
-    assert again.replace("is registered already:", "registered as") == said
+    again = again.replace("is registered already:", "registered as")
+    assert again.replace("champion: version 1, as before", "champion: version 1, the first one") == said
     assert [int(v.version) for v in versions(store)] == [1]
 
 
@@ -177,6 +180,9 @@ def test_score_prints_the_champions_similarities(store: Store, winners: list[Tri
     for value in expected.to_numpy().ravel():
         assert f"{value:.3f}" in printed
     assert tclap("score", place, *audio, "hum before tick", "a tick") == printed
+    asked = " ".join(tclap("score", place, *audio, "dog before cat", "hum before ticks").split())
+    assert "note: mini does not know dog, cat in 'dog before cat': all such words are one word to it" in asked
+    assert "does not know" not in tclap("score", place, *audio, "hum before ticks")
 
 
 def test_another_winner_after_looking_at_the_test_folds_is_told(store: Store, winners: list[Trial]) -> None:

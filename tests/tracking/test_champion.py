@@ -1,0 +1,72 @@
+"""Who is the champion, and who may take its place; the versions are entries of the registry without files."""
+
+import pytest
+from mlflow import MlflowClient
+
+from tclap.commands.choosing import _choose_champion
+from tclap.console import console
+from tclap.tracking import champion
+from tclap.tracking import runs as tracking
+
+METRIC = "zste/order"
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> MlflowClient:
+    folder = tmp_path_factory.mktemp("registry")
+    client, experiment = tracking.connect(f"sqlite:///{folder / 'mlflow.db'}", folder)
+    client.create_registered_model(champion.MODEL)
+    for sweep, value, digest in (("good", 97.6, "a"), ("worse", 60.0, "a"), ("elsewhere", 99.0, "b")):
+        parent = client.create_run(experiment, tags={"dataset_digest": digest})
+        run = client.create_run(experiment, tags={"mlflow.parentRunId": parent.info.run_id})
+        client.log_metric(run.info.run_id, METRIC, value)
+        client.log_metric(run.info.run_id, "zste_test/order", value - 1)
+        client.create_model_version(champion.MODEL, "file:///nowhere", run.info.run_id, tags={"sweep": sweep})
+    return client
+
+
+def said(client: MlflowClient, number: str, promoted: bool = False) -> str:
+    with console.capture() as captured:
+        _choose_champion(client, number, METRIC, promoted)
+    return " ".join(captured.get().split())
+
+
+def test_the_first_is_the_champion_until_another_is_promoted(client: MlflowClient) -> None:
+    assert champion.champion_now(client) is None
+    assert said(client, "1") == "champion: version 1, the first one"
+    assert said(client, "1") == "champion: version 1, as before"
+
+    kept = said(client, "2")
+    assert champion.champion_now(client) == "1"
+    good = "version 1 of sweep good, zste/order 97.6 on the evaluation folds and 96.6 on the test folds"
+    worse = "version 2 of sweep worse, zste/order 60.0 on the evaluation folds and 59.0 on the test folds"
+    assert kept == f"champion: still {good}; this is {worse} (--promote puts it in its place)"
+
+    assert said(client, "2", promoted=True) == f"champion: {worse}; it was {good}"
+    assert champion.champion_now(client) == "2"
+
+
+def test_scores_on_different_datasets_are_not_compared_in_silence(client: MlflowClient) -> None:
+    champion.promote(client, "1")
+    assert "different datasets" in said(client, "3", promoted=True)
+    assert champion.champion_now(client) == "3"
+
+
+def test_a_version_without_that_metric_still_stands_with_its_name(client: MlflowClient) -> None:
+    assert str(champion.standing(client, "2", "zste/none")) == "version 2 of sweep worse, zste/none unknown"
+
+
+@pytest.mark.parametrize(
+    ("sweep", "alias"),
+    [
+        ("table4", "table4"),
+        ("v2", "sweep-v2"),
+        ("latest", "sweep-latest"),
+        ("Champion", "sweep-Champion"),
+        ("a.b", "a-b"),
+    ],
+)
+def test_every_name_of_a_sweep_gives_an_alias_that_mlflow_takes(client: MlflowClient, sweep: str, alias: str) -> None:
+    assert champion.alias_of(sweep) == alias
+    client.set_registered_model_alias(champion.MODEL, alias, "1")
+    assert str(client.get_model_version_by_alias(champion.MODEL, alias).version) == "1"
