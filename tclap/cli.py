@@ -5,6 +5,7 @@ tclap models | check-model
 tclap pretrain | train
 tclap zste | retrieval | order
 tclap best | report
+tclap runs | stop | pause | resume | exclude | compare
 tclap score | export
 
 A command's module is imported when that command is called: PyTorch and SciPy take seconds, which `tclap --help` has no
@@ -44,6 +45,12 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "order": ("tclap.commands.order", "Order", "score a model on an order suite: CompA, AudioTime, your own ..."),
     "best": ("tclap.commands.choosing", "Best", "rank a sweep, score its winner on the test folds, register it"),
     "report": ("tclap.commands.choosing", "Report", "rebuild a sweep's tables and plots from MLflow alone"),
+    "runs": ("tclap.commands.steering", "Runs", "list a sweep's jobs and how they are"),
+    "stop": ("tclap.commands.steering", "Stop", "end a running sweep; its own command goes on"),
+    "pause": ("tclap.commands.steering", "Pause", "let a job of a running sweep, or all of them, wait"),
+    "resume": ("tclap.commands.steering", "Resume", "let what was paused go on"),
+    "exclude": ("tclap.commands.steering", "Exclude", "leave a configuration out of rankings and tables"),
+    "compare": ("tclap.commands.comparing", "Compare", "compare two sweeps, configuration by configuration"),
     "score": ("tclap.commands.using", "Score", "print the similarities of sounds and texts"),
     "export": ("tclap.commands.using", "Export", "write a model as msclap or transformers load it"),
 }

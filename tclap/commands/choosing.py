@@ -41,10 +41,9 @@ from tclap.report.tables import (
 
 # What needs MLflow or Optuna is imported where it is used: it takes seconds, and other commands should not wait.
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from tclap.tracking.final_scores import Logged, TestScores
     from tclap.tracking.read import SweepRecord, Trial
+    from tclap.tracking.runs import MlflowClient
 
 OBJECTIVES = ("zste/order", "zste/1")
 SHOWN_ROWS = 20

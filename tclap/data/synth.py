@@ -207,5 +207,10 @@ def is_synthetic(root: Path) -> bool:
 
 def default_dataset(storage: Path) -> Path:
     """The embedded default below `storage`, written if it is not there yet."""
-    place = storage / "data" / "synth"
+    place = default_place(storage)
     return place if place.exists() else write_dataset(place)
+
+
+def default_place(storage: Path) -> Path:
+    """Where the embedded default lies below a folder."""
+    return storage / "data" / "synth"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from tclap.axes import varying
-from tclap.config import Configuration
+from tclap.config import Configuration, config_hash
 from tclap.console import console
 from tclap.data.layouts import read_index
 from tclap.lanes.start import Start, Store
@@ -32,6 +32,7 @@ from tclap.report.tables import (
     write_tables,
 )
 from tclap.sweep.curve import SHOWN
+from tclap.sweep.steering import excluded
 from tclap.tracking import page as mlflow_page
 from tclap.tracking import runs as tracking
 from tclap.tracking.history import read_history
@@ -118,7 +119,9 @@ class Board:
         console.print(f"best: {best_line(ranked, objectives[0], hash_labels(frame))}")
 
     def _distinct(self) -> list[Configuration]:
-        return list(dict.fromkeys(self._tried()))
+        left_out = excluded(self._start.settings.sweep_folder)
+        found = dict.fromkeys(self._tried())
+        return [c for c in found if config_hash(c) not in left_out] if left_out else list(found)
 
     def _frame(self) -> pd.DataFrame:
         """What is done, in the order in which it was asked for."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -25,10 +26,13 @@ from tclap.lanes.start import Start, claimed, open_store, sweep_of
 from tclap.lanes.stopping import say_how_to_go_on, stopping_cleanly
 from tclap.places import at, stop_requested
 from tclap.sweep.job import Job
-from tclap.sweep.ledger import read_ledger
+from tclap.sweep.ledger import Key, read_ledger
 from tclap.sweep.plan import describe, make_plan, shared_settings
+from tclap.sweep.pricing import find_price
+from tclap.sweep.receipt import receipt
 from tclap.sweep.recorded import also_done
 from tclap.sweep.sources import JobSource, ListSource
+from tclap.sweep.steering import EVERYTHING, excluded, is_paused, paused
 from tclap.tracking import runs as tracking
 from tclap.tracking.uri import browse_command
 
@@ -44,14 +48,19 @@ def run_sweep(settings: SweepSettings, configurations: Sequence[Configuration], 
     Returns 0 when all is done, 1 if a job failed, 130 when it was interrupted. The same call again runs what is
     not done yet. Raises InputError before anything expensive if settings and dataset do not fit.
     """
+    configurations = without_excluded(settings, configurations)
     plan = make_plan(configurations, settings.seeds)
     say_preset(settings, plan.trials())
     if settings.dry_run:
-        preflight.check_dry(settings, plan.trials())
-        console.print(describe(plan, read_ledger(settings.sweep_folder)))
+        done = preflight.check_dry(settings, plan.trials())
+        price = find_price(read_ledger(settings.sweep_folder), settings.identity())
+        console.print(describe(plan, done, price))
         return DONE
     with claimed(settings, plan.trials()) as start:
-        console.print(describe(plan, start.ledger))
+        price = find_price(start.ledger, settings.identity())
+        planned_s = price.step_s * plan.steps_left(start.ledger) if price else None
+        before = set(start.ledger.results)
+        console.print(describe(plan, start.ledger, price))
         left = [job for job in plan.jobs if not start.ledger.is_done(job.configuration, job.seeds)]
         source, total = ListSource(plan.jobs, start.ledger), len(plan.jobs)
 
@@ -61,7 +70,8 @@ def run_sweep(settings: SweepSettings, configurations: Sequence[Configuration], 
             return shown
 
         if left:
-            run_jobs(start, left, plan.jobs, source, total, total - len(left), SHOWN, tried, OBJECTIVES)
+            spent = run_jobs(start, left, plan.jobs, source, total, total - len(left), SHOWN, tried, OBJECTIVES)
+            say_receipt(start, before, plan.trials(), planned_s, spent)
         missing = plan.left(start.ledger)
         return conclude(start, tried, OBJECTIVES, table, missing, bool(missing))
 
@@ -70,6 +80,36 @@ def say_preset(settings: SweepSettings, configurations: Sequence[Configuration])
     """Print what a preset sets that no flag shows: of the configuration with the most stages."""
     if settings.preset == "released":
         console.print(presets.described(max(configurations, key=lambda c: len(c.stages))))
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What `run_jobs` took, in seconds; None if base model and features were never ready."""
+
+    wall_s: float
+    prepared_s: float | None
+
+
+def say_receipt(
+    start: Start,
+    before: Collection[Key],
+    configurations: Sequence[Configuration],
+    planned_s: float | None,
+    spent: Spent,
+) -> None:
+    """Print what was spent beside what was planned: see `receipt`."""
+    text = receipt(start.ledger, before, configurations, planned_s, spent.wall_s, spent.prepared_s)
+    if text:
+        console.print(text)
+
+
+def without_excluded(settings: SweepSettings, configurations: Sequence[Configuration]) -> list[Configuration]:
+    """Those that nobody has excluded (`tclap exclude`); the others are named, once, with the reason."""
+    left_out = excluded(settings.sweep_folder)
+    for configuration in configurations:
+        if why := left_out.get(config_hash(configuration)):
+            console.print(f"excluded: {config_hash(configuration)}  {label(configuration)}  ({why})", style="yellow")
+    return [c for c in configurations if config_hash(c) not in left_out] if left_out else list(configurations)
 
 
 def run_jobs(
@@ -82,13 +122,13 @@ def run_jobs(
     shown: Sequence[str],
     tried: Tried,
     objectives: Sequence[str],
-) -> None:
+) -> Spent:
     """Open MLflow and Ray, and run the jobs of `source` on as many lanes as there is room for.
 
     examples: jobs that need all that the source's jobs share. known: those of its jobs that are known beforehand, for
     the estimate; total: how many there will be, `before` of which are done. shown: the metrics in the line of an ended
-    job. tried, objectives: as for `Board`. What is done is in the ledger afterwards. Raises InputError if clips cannot
-    be used, if MLflow or Ray does not answer, or if no lane has room.
+    job. tried, objectives: as for `Board`. What is done is in the ledger afterwards. Returns the time it took. Raises
+    InputError if clips cannot be used, if MLflow or Ray does not answer, or if no lane has room.
     """
     # Ray takes a second to import, and a dry run or a finished sweep needs none of it.
     import ray
@@ -100,7 +140,7 @@ def run_jobs(
     from tclap.lanes.searcher import SourceSearcher
     from tclap.lanes.trials import run_trials
 
-    settings, ledger = start.settings, start.ledger
+    settings, ledger, entered = start.settings, start.ledger, time.monotonic()
     with stopping_cleanly(settings.sweep_folder):
         preflight.check_ray_address(os.environ.get("RAY_ADDRESS", ""))
         preflight.check_socket_path(os.environ)
@@ -116,20 +156,23 @@ def run_jobs(
             console.print(f"leaderboard: {board.link()}")
             lanes = settings.concurrent_trials or room_for_lanes(sweep)
             mailbox = open_mailbox()
-            began = time.monotonic()
+            began, ready_s = time.monotonic(), list[float]()
 
             def prepared() -> None:
-                console.print(f"base model and features ready in {time.monotonic() - began:.0f} s")
+                ready_s.append(time.monotonic() - began)
+                console.print(f"base model and features ready in {ready_s[0]:.0f} s")
 
             shared = shared_settings(examples)
             stopped = functools.partial(stop_requested, at(sweep.folder))
+            waits = functools.partial(is_paused, at(sweep.folder))
             one_makes_all = sweep.origin is not None
-            searcher = SourceSearcher(source, shared, 1 if one_makes_all else lanes, ledger, stopped, prepared)
+            searcher = SourceSearcher(source, shared, 1 if one_makes_all else lanes, ledger, stopped, waits, prepared)
             with Progress(known, total, before, ledger, mailbox, shown, differ, board.update) as progress:
                 run_trials(searcher, sweep, mailbox, lanes, [progress, Leftovers()])
             ray.kill(mailbox)
             if searcher.preparation_failed:
                 raise searcher.preparation_failed
+            return Spent(time.monotonic() - entered, ready_s[0] if ready_s else None)
         except Exception:
             store.client.set_terminated(store.run_id, "FAILED")
             raise
@@ -150,9 +193,11 @@ def conclude(
     searched: writes the further files of a search into a folder. Returns the exit code.
     """
     settings = start.settings
-    interrupted = unfinished and stop_requested(settings.sweep_folder)
+    waiting = paused(settings.sweep_folder)
+    interrupted = unfinished and (stop_requested(settings.sweep_folder) or bool(waiting))
     for configuration, seed in missing:
-        console.print(f"not done: {config_hash(configuration)}  {label(configuration)}  seed {seed}")
+        state = "paused" if waiting & {config_hash(configuration), EVERYTHING} else "not done"
+        console.print(f"{state}: {config_hash(configuration)}  {label(configuration)}  seed {seed}")
     store = open_store(start)
     with tracking.answering(store.uri):
         board = Board(start, store, tried, objectives)

@@ -24,14 +24,17 @@ from ray.exceptions import RayError
 from tclap.config import Configuration, DataSettings
 from tclap.console import console
 from tclap.data.audio import decode_problems, raise_problems
-from tclap.data.dataset import shared_recordings_note
+from tclap.data.dataset import digest, shared_recordings_note
 from tclap.data.layouts import read_index
+from tclap.data.synth import default_place
 from tclap.errors import InputError
 from tclap.evaluation.captioned import find_clips, read_captions
 from tclap.experiment import check
 from tclap.flags import SweepSettings
 from tclap.places import Place, is_local
 from tclap.redact import shown
+from tclap.sweep.claim import CLAIM, check_name
+from tclap.sweep.ledger import Ledger, read_ledger
 from tclap.tracking import runs as tracking
 
 LONGEST_SOCKET_PATH = 107  # bytes; the system's limit
@@ -59,12 +62,28 @@ def check_dataset(data: Path, configurations: Sequence[Configuration]) -> None:
         check(dataset, configuration)
 
 
-def check_dry(settings: SweepSettings, configurations: Sequence[Configuration]) -> None:
-    """What a dry run checks of the dataset that is given, if it is there already."""
-    if settings.data is not None and settings.data.exists():
-        check_dataset(settings.data, configurations)
-    elif settings.data is not None:
-        console.print(f"note: {settings.data} does not exist yet, so folds and batch sizes are not checked")
+def check_dry(settings: SweepSettings, configurations: Sequence[Configuration]) -> Ledger:
+    """What a dry run checks: the name, and the dataset if it is there. Returns what counts as done.
+
+    That is nothing if the dataset that is given does not exist: what was done under the name is of another one. Raises
+    InputError as the sweep itself would.
+    """
+    folder, identity = settings.sweep_folder, settings.identity()
+    # Below a URL the synthetic dataset is on each node's own disk.
+    default = default_place(settings.storage) if isinstance(settings.storage, Path) else None
+    data = settings.data or default
+    there = data is not None and data.exists()
+    if there and data is not None:
+        check_dataset(data, configurations)
+        if (folder / CLAIM).exists():
+            identity["dataset"] = digest(read_index(data))
+    unknown = () if "dataset" in identity else ("dataset",)
+    check_name(folder, identity, settings.meant_before(), settings.may_grow, unknown)
+    if settings.data is None or there:
+        return read_ledger(folder)
+    unchecked = "folds and batch sizes are not checked, and nothing counts as done"
+    console.print(f"note: {settings.data} does not exist yet, so {unchecked}")
+    return Ledger(folder)
 
 
 def shared_recordings(data: Path, settings: DataSettings) -> str | None:

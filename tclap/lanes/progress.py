@@ -17,6 +17,7 @@ from tclap.lanes.trials import RETRIES
 from tclap.sweep.estimate import Estimate
 from tclap.sweep.job import DONE, FAILED, STOPPED, Job
 from tclap.sweep.ledger import Ledger
+from tclap.sweep.live import RUNNING, WAITING, Live
 
 LOOK_EVERY_S = 1.0
 
@@ -47,6 +48,10 @@ class Progress(tune.Callback):
         left = {job.hash: self._steps_left(job) for job in jobs}
         self._estimate = Estimate({name: steps for name, steps in left.items() if steps}, time.monotonic)
         self._running: dict[str, Job] = {}  # by hash
+        self._live = Live(ledger.folder)
+        for job in jobs:
+            done = ledger.is_done(job.configuration, job.seeds)
+            self._live.tell(job, self._label(job), DONE if done else WAITING)
         self._looked_at = 0.0
         self._bars = Bars(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
@@ -60,6 +65,7 @@ class Progress(tune.Callback):
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._live.write(self._status(), ended=True)
         self._bars.stop()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -76,16 +82,19 @@ class Progress(tune.Callback):
         job = Job.from_json(trial.config["job"])
         if not job.prepares:
             self._running[job.hash] = job
+            self._live.tell(job, self._label(job), RUNNING)
             self._estimate.started(job, self._steps_left(job))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         result, job = trial.last_result, Job.from_json(trial.config["job"])
         if result["outcome"] == STOPPED:
-            self._running.pop(job.hash, None)
+            if self._running.pop(job.hash, None):
+                self._live.tell(job, self._label(job), STOPPED)
             return
         if job.prepares:
             return
         self._count(job)
+        self._live.tell(job, self._label(job), result["outcome"], str(result.get("reason", "")))
         if result["outcome"] == FAILED:
             self._failed += 1
             self.say(f"FAILED {self._label(job)}: {result['reason']}", "red")
@@ -101,6 +110,7 @@ class Progress(tune.Callback):
         if not job.prepares:
             self._count(job)
             self._failed += 1
+            self._live.tell(job, self._label(job), FAILED, f"lost {RETRIES + 1} times")
         self.say(f"FAILED {self._name(trial)}: lost {RETRIES + 1} times: {trial.error_file}", "red")
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
@@ -115,10 +125,14 @@ class Progress(tune.Callback):
             self.say(note)
         for name, steps in lanes.values():
             self._estimate.at(name, steps)
+            self._live.at(name, steps)
+        self._live.write(self._status())
         self._draw(lanes)
         if self._changed:
-            status = f"{self._ended} of {self._total} jobs done, {len(self._running)} running  {self._time_left()}"
-            self._changed = not self._update(status)
+            self._changed = not self._update(self._status())
+
+    def _status(self) -> str:
+        return f"{self._ended} of {self._total} jobs done, {len(self._running)} running  {self._time_left()}".strip()
 
     def _draw(self, lanes: dict[str, tuple[str, int]]) -> None:
         counts = f"{len(self._running)} running"

@@ -16,7 +16,7 @@ from tclap.config import COEFFICIENTS, Configuration, config_hash
 from tclap.console import console
 from tclap.errors import InputError
 from tclap.lanes import preflight
-from tclap.lanes.driver import DONE, conclude, run_jobs, say_preset
+from tclap.lanes.driver import DONE, conclude, run_jobs, say_preset, say_receipt, without_excluded
 from tclap.lanes.start import Start, claimed
 from tclap.places import write_atomically
 from tclap.redact import shown
@@ -25,7 +25,8 @@ from tclap.search_flags import SearchSettings
 from tclap.sweep import journal
 from tclap.sweep import study as studies
 from tclap.sweep.ledger import Ledger, read_ledger
-from tclap.sweep.plan import Plan, describe, make_plan
+from tclap.sweep.plan import Plan, describe_search, make_plan, search_steps
+from tclap.sweep.pricing import find_price
 from tclap.sweep.recorded import also_done
 from tclap.sweep.study_source import StudySource
 from tclap.tracking.runs import mean_metrics
@@ -42,10 +43,12 @@ def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -
     shared = _stage_a_plan(settings)
     say_preset(settings, shared.trials())
     if settings.dry_run:
-        preflight.check_dry(settings, shared.trials())
+        done = preflight.check_dry(settings, shared.trials())
         _describe(settings, limit)
-        plan = Plan(tuple(shared.stage_a_jobs()), settings.seeds)
-        console.print(describe(plan, read_ledger(settings.sweep_folder)))
+        price = find_price(read_ledger(settings.sweep_folder), settings.identity())
+        found = journal.done_points(done, choices, settings.at)
+        count = sum(_objectives_at(settings, done, point) is not None for point in found)
+        console.print(describe_search(shared, done, limit, count, price))
         return DONE
     _study_place(settings)
     with claimed(settings, shared.trials()) as start:
@@ -75,7 +78,11 @@ def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -
                 return [*before, *map(settings.at, source.asked), *earlier]
 
             maximised = settings.objectives
-            run_jobs(start, shared.jobs, stage_a, source, total, done_before, maximised, asked, maximised)
+            price, told_before = find_price(start.ledger, settings.identity()), set(start.ledger.results)
+            console.print(describe_search(shared, start.ledger, limit, done_before, price))
+            planned_s = price.step_s * search_steps(shared, start.ledger, limit - done_before) if price else None
+            spent = run_jobs(start, shared.jobs, stage_a, source, total, done_before, maximised, asked, maximised)
+            say_receipt(start, told_before, asked(), planned_s, spent)
             source.tell_untold()
             points += source.asked
         return _conclude(start, settings, list(dict.fromkeys(map(settings.at, points))), limit)
@@ -170,7 +177,7 @@ def _objectives_at(settings: SearchSettings, ledger: Ledger, point: dict[str, An
 
 def _conclude(start: Start, settings: SearchSettings, configurations: Sequence[Configuration], limit: int) -> int:
     """configurations: in the order in which they were tried."""
-    plan = make_plan(configurations, settings.seeds)
+    plan = make_plan(without_excluded(settings, configurations), settings.seeds)
     missing = [(c, s) for c in plan.trials() for s in plan.seeds if start.ledger.get(c, s) is None]
     if len(plan.trials()) >= studies.size(settings.choices()) and not missing:
         console.print("the space is spent: every configuration has been tried")

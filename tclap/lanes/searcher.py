@@ -14,6 +14,7 @@ from tclap.errors import InputError
 from tclap.sweep.job import DONE, FAILED, STOPPED, Job
 from tclap.sweep.ledger import Ledger, from_json
 from tclap.sweep.sources import WAIT, JobSource
+from tclap.sweep.steering import EVERYTHING
 
 
 class SourceSearcher(Searcher):
@@ -29,10 +30,13 @@ class SourceSearcher(Searcher):
         lanes: int,
         ledger: Ledger,
         stopped: Callable[[], bool],
+        is_paused: Callable[[str], bool],
         prepared: Callable[[], None],
     ) -> None:
         super().__init__()
         self._source, self._ledger, self._stopped, self._prepared = source, ledger, stopped, prepared
+        self._is_paused = is_paused
+        self._put_down: list[Job] = []  # paused, before or after they began
         parts = [c for c in shared for _ in range(max(1, lanes // len(shared)))]
         self._preparations = deque(Job(configuration, (), prepares=True) for configuration in parts)
         self._preparing = len(self._preparations)  # that have not ended
@@ -54,7 +58,18 @@ class SourceSearcher(Searcher):
     def _next(self) -> Job | str | None:
         if self._preparations:
             return self._preparations.popleft()
-        return WAIT if self._preparing else self._source.next()
+        if self._preparing or self._is_paused(EVERYTHING):
+            return WAIT
+        for waiting in self._put_down:
+            if not self._is_paused(waiting.hash):
+                self._put_down.remove(waiting)
+                return waiting
+        job = self._source.next()
+        if isinstance(job, Job) and self._is_paused(job.hash):
+            self._put_down.append(job)
+            return WAIT
+        # What is left waits for what is paused: the next start goes on with it.
+        return None if job == WAIT and self._put_down and not self._jobs else job
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Nothing: a trial reports once, at its end."""
@@ -71,7 +86,9 @@ class SourceSearcher(Searcher):
             self._source.ended(job, result)
         else:
             self._ledger.look_again(job.configuration, job.seeds)
-            if outcome != STOPPED:  # what was stopped goes on after the next start
+            if outcome == STOPPED:  # it goes on when it is no longer paused, or after the next start
+                self._put_down.append(job)
+            else:
                 self._source.ended(job, None)
 
     def _preparation_ended(self, outcome: str, result: dict[str, Any] | None) -> None:

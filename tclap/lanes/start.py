@@ -23,9 +23,11 @@ from tclap.lanes import preflight
 from tclap.places import cache_folder, check_writable, is_local
 from tclap.sweep.claim import claim_name, give_back
 from tclap.sweep.ledger import Ledger, read_ledger
+from tclap.sweep.steering import excluded
 from tclap.sweep.sweep import Sweep
 from tclap.tracking import page as mlflow_page
 from tclap.tracking import runs as tracking
+from tclap.tracking.excluded import tag_excluded
 from tclap.tracking.reconcile import reconcile, rename
 from tclap.tracking.uri import shown
 
@@ -115,6 +117,8 @@ def open_store(start: Start, varying: Sequence[Axis] | None = None) -> Store:
         mlflow_page.describe_run(client, run_id, str(start.data.resolve()), start.dataset_digest, sys.argv[0])
         for line in reconcile(client, experiment_id, name, start.ledger, run_id):
             console.print(line, style="yellow")
+        if left_out := excluded(settings.sweep_folder):
+            tag_excluded(client, experiment_id, name, left_out)  # a run that was logged again has no tag
         if varying is not None:
             rename(client, experiment_id, name, run_id, varying)
     page = LOCAL_PAGE if uri.startswith("sqlite") else shown(settings.mlflow_page or uri)

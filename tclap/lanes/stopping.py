@@ -11,12 +11,14 @@ from typing import Any
 
 from tclap.console import console
 from tclap.places import Place, stop_file
+from tclap.sweep.steering import resume
 
 
 @contextmanager
 def stopping_cleanly(folder: Place) -> Iterator[None]:
     """Ctrl-C (or SIGTERM) asks the sweep's jobs to keep their state and end; a second one ends this process at once."""
     stop_file(folder).unlink(missing_ok=True)
+    resume(folder)  # a start goes on with everything
     before: dict[int, Any] = {}
 
     def ask_to_stop(number: int, frame: object) -> None:

@@ -28,6 +28,7 @@ from tclap.sweep.curve import best_metrics
 from tclap.sweep.job import DONE, FAILED, STOPPED, Job
 from tclap.sweep.ledger import Result, read_result, to_json, write_details, write_result
 from tclap.sweep.state import drop_state, read_state, write_state
+from tclap.sweep.steering import is_paused
 from tclap.sweep.sweep import Sweep
 from tclap.tracking import runs
 from tclap.tracking.beside import RunBeside
@@ -135,7 +136,7 @@ class Desk:
                     resume=resume,
                     keep=keep,
                     keep_every=STATE_EVERY_STEPS,
-                    should_stop=self._watch_for_stop(),
+                    should_stop=self._watch_for_stop(job.hash),
                     look=looks.look,
                     look_at=looks.at,
                     chunk=self._sweep.chunk,
@@ -201,8 +202,11 @@ class Desk:
     def _stop(self) -> bool:
         return stop_requested(self._folder)
 
-    def _watch_for_stop(self) -> Callable[[], bool]:
-        """Whether the sweep was asked to stop; looks at the storage at most once a second, from the first worker."""
+    def _watch_for_stop(self, job: str) -> Callable[[], bool]:
+        """Whether the sweep was asked to stop, or the job of this hash to pause.
+
+        Looks at the storage at most once a second, from the first worker.
+        """
         looked = time.monotonic()
 
         def asked() -> bool:
@@ -210,7 +214,7 @@ class Desk:
             if distributed.rank() != 0 or time.monotonic() - looked < POLL_S:
                 return False
             looked = time.monotonic()
-            return self._stop()
+            return self._stop() or is_paused(self._folder, job)
 
         return asked
 

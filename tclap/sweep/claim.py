@@ -41,17 +41,18 @@ def check_name(
     identity: Mapping[str, Any],
     meant_before: Mapping[str, Any] | None = None,
     may_grow: Collection[str] = (),
+    unknown: Collection[str] = (),
 ) -> dict[str, Any] | None:
     """What the sweep's folder is bound to, None if it is free.
 
-    Raises InputError if a setting that would change finished numbers is another one than before. Only settings in
-    `identity` or in what the folder is bound to are compared, so a dry run may leave the dataset out with `may_grow`.
+    unknown: what cannot be compared, since this start does not know it yet. Raises InputError if a setting that would
+    change finished numbers is another one than before.
     """
     path = sweep / CLAIM
     if not path.exists():
         return None
     claimed: dict[str, Any] = {**(meant_before or {}), **json.loads(path.read_text(encoding="utf-8"))}
-    changes = differences(_without(claimed, may_grow), _without(identity, may_grow))
+    changes = differences(*(_without(side, {*may_grow, *unknown}) for side in (claimed, identity)))
     if changes:
         growing = f"; {', '.join(sorted(may_grow))} may be others under one name" if may_grow else ""
         raise InputError(

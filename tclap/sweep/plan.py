@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from tclap.axes import label, varying
 from tclap.config import Configuration, config_hash, with_seed
 from tclap.sweep.job import Job
-from tclap.sweep.ledger import Ledger, Result
+from tclap.sweep.ledger import Ledger
+from tclap.sweep.pricing import FINISHED, Price, estimate_line, price_of
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,10 @@ class Plan:
 
     def stage_a_jobs(self) -> list[Job]:
         return [job for job in self.jobs if job.configuration.stages == "A"]
+
+    def steps_left(self, ledger: Ledger) -> int:
+        """Optimiser steps of what is not done."""
+        return sum(configuration.optimiser.steps for configuration, _ in self.left(ledger))
 
     def left(self, ledger: Ledger) -> list[tuple[Configuration, int]]:
         """Every configuration and seed that is not done."""
@@ -49,8 +54,8 @@ def shared_settings(jobs: Iterable[Job]) -> list[Configuration]:
     return list({(c.model, c.data): c for c in trained}.values())
 
 
-def describe(plan: Plan, ledger: Ledger) -> str:
-    """The plan as text: jobs, shared stages, what is done, and an estimate from what has been timed."""
+def describe(plan: Plan, ledger: Ledger, price: Price | None = None) -> str:
+    """The plan as text: jobs, shared stages, what is done, and an estimate by `price`, or by what has been timed."""
     users = Counter(job.parent for job in plan.jobs if job.parent)
     shared = len(plan.stage_a_jobs())
     lines = [
@@ -73,18 +78,30 @@ def describe(plan: Plan, ledger: Ledger) -> str:
         if finished:
             notes.append("done" if len(finished) == len(job.seeds) else f"seeds {finished} done")
         lines.append(f"  {job.hash}  {label(job.configuration, differ)}  ({', '.join(notes)})")
-    lines.append(_estimate(remaining, list(ledger.results.values())))
+    lines.append(estimate_line(remaining, price or price_of(ledger.results.values(), FINISHED)))
     return "\n".join(lines)
 
 
-def _estimate(remaining: int, timed: list[Result]) -> str:
-    if not remaining:
-        return "estimate: nothing left to do"
-    timed = [result for result in timed if result.steps]  # not those that were killed while evaluating
-    if not timed:
-        return f"estimate: {remaining} optimiser steps; nothing has run under this name yet that would tell their time"
-    rate_s = sum(r.train_s for r in timed) / sum(r.steps for r in timed)
-    return (
-        f"estimate: {remaining} optimiser steps, {remaining * rate_s / 60:.1f} min of one lane's training "
-        f"at {rate_s:.2f} s a step (mean of {len(timed)} finished runs)"
-    )
+def search_steps(shared: Plan, ledger: Ledger, trials_left: int) -> int:
+    """Optimiser steps of so many trials more and of the stage-A runs that are not done.
+
+    shared: one trial for each stage-A run, batch size and kind of stages that the search may choose; which of them it
+    will choose is not known, so a trial counts as their mean.
+    """
+    steps = [configuration.optimiser.steps for configuration in shared.trials()]
+    stage_a = Plan(tuple(shared.stage_a_jobs()), shared.seeds)
+    return round(trials_left * len(shared.seeds) * sum(steps) / len(steps)) + stage_a.steps_left(ledger)
+
+
+def describe_search(shared: Plan, ledger: Ledger, limit: int, done: int, price: Price | None) -> str:
+    """A search's trials, its stage-A runs and what they will cost, as text; `done` of the `limit` trials are done."""
+    counts = sorted({configuration.optimiser.steps for configuration in shared.trials()})
+    each = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    seeds = f"{len(shared.seeds)} seed{'s' * (len(shared.seeds) > 1)}"
+    lines = [f"{limit} trials, {done} of them done, each {seeds} of {each} steps"]
+    for job in shared.stage_a_jobs():
+        left = len(job.seeds) - len(ledger.of(job.configuration, job.seeds))
+        state = f"{left} to train" if left else "done"
+        lines.append(f"  {job.hash}  {label(job.configuration)}  ({job.configuration.optimiser.steps} steps, {state})")
+    lines.append(estimate_line(search_steps(shared, ledger, max(0, limit - done)), price))
+    return "\n".join(lines)

@@ -18,10 +18,12 @@ from pydantic import ValidationError
 
 from tclap.config import Configuration, config_hash, from_record
 from tclap.errors import InputError
+from tclap.places import Place
 from tclap.redact import shown
 from tclap.report.grid import About
 from tclap.report.tables import ROWS, about_scores, long_frame
 from tclap.tracking import runs as tracking
+from tclap.tracking.excluded import EXCLUDED
 from tclap.tracking.page import run_link
 from tclap.tracking.uri import check_not_deleted, database_file
 
@@ -76,7 +78,7 @@ class SweepRecord:
         )
 
 
-def open_store(storage: Path) -> tuple[MlflowClient, str, str]:
+def open_store(storage: Place) -> tuple[MlflowClient, str, str]:
     """Client, experiment id and URI of an MLflow store that exists. Raises InputError where there is none."""
     uri = tracking.tracking_uri(storage)
     hint = "--storage names the sweep's storage folder, MLFLOW_TRACKING_URI a server"
@@ -96,16 +98,24 @@ def open_store(storage: Path) -> tuple[MlflowClient, str, str]:
 
 
 def read_sweep(client: MlflowClient, experiment_id: str, name: str) -> SweepRecord:
-    """The sweep `name`. Raises InputError: no such sweep (naming those there are), or nothing of it is done."""
+    """The sweep `name` without what is excluded of it.
+
+    Raises InputError: no such sweep (naming those there are), or nothing of it is done, or all of it is excluded.
+    """
     parents = tracking.find_runs(client, experiment_id, {"kind": tracking.KIND_SWEEP})
     parent = next((run for run in parents if run.data.tags["sweep"] == name), None)
     if parent is None:
         there = ", ".join(sorted(run.data.tags["sweep"] for run in parents)) or "none"
         raise InputError(f"no sweep {name!r} in MLflow; there are: {there}")
     wanted = {"sweep": name, "kind": tracking.KIND_TRIAL, "done": "true"}
-    trials = [_trial(run) for run in tracking.find_runs(client, experiment_id, wanted)]
-    if not trials:
+    done = tracking.find_runs(client, experiment_id, wanted)
+    if not done:
         raise InputError(f"nothing of sweep {name!r} is done yet: it has no trial run with the tag done=true")
+    trials = [_trial(run) for run in done if EXCLUDED not in run.data.tags]
+    if not trials:
+        raise InputError(
+            f"everything of sweep {name!r} is excluded; tclap exclude --undo takes a configuration in again"
+        )
     facts = _facts(client, parent)
     place = {(config, seed): n for n, (config, seed) in enumerate(facts["rows"])}
     # What is not in the list of rows (the sweep was killed before it wrote one) follows by the time of its start.

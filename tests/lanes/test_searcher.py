@@ -13,6 +13,7 @@ from tclap.sweep.job import Job
 from tclap.sweep.ledger import Ledger, Result, to_json, write_result
 from tclap.sweep.plan import make_plan
 from tclap.sweep.sources import ListSource
+from tclap.sweep.steering import EVERYTHING
 
 
 def configuration(stages, alpha=1.0):
@@ -37,9 +38,13 @@ class Scene:
         self.ledger, self.stop, self.ready = Ledger(folder), False, 0
         source = ListSource(PLAN.jobs, self.ledger)
         self.searcher = SourceSearcher(
-            source, [configuration("B")], lanes, self.ledger, lambda: self.stop, self._prepared
+            source, [configuration("B")], lanes, self.ledger, lambda: self.stop, self._waits, self._prepared
         )
+        self.paused = set()
         self._ids = iter(range(100))
+
+    def _waits(self, job):
+        return job in self.paused
 
     def _prepared(self):
         self.ready += 1
@@ -106,6 +111,43 @@ def test_what_was_stopped_or_failed_leaves_its_finished_seeds_in_the_ledger(scen
     assert scene.ask() == Searcher.FINISHED
 
 
+def test_a_job_that_is_paused_while_it_runs_goes_on_when_it_is_resumed(scene):
+    scene.prepare()
+    trial_id, job = scene.ask()
+    other = scene.ask()
+    scene.paused.add(job.hash)
+    scene.end(trial_id, "stopped")
+    assert scene.ask() is None  # the child waits for it, and something runs
+    scene.paused.clear()
+    again = scene.ask()
+    assert again[1] == job
+    scene.finish(*again)
+    child = scene.ask()
+    assert child[1] == PLAN.jobs[2]
+    scene.finish(*child)
+    scene.finish(*other)
+    assert scene.ask() == Searcher.FINISHED
+
+
+def test_a_job_that_is_paused_before_it_began_is_passed_over_and_the_sweep_ends_without_it(scene):
+    scene.prepare()
+    scene.paused.add(PLAN.jobs[0].hash)
+    assert scene.ask() is None
+    alone = scene.ask()
+    assert alone[1] == PLAN.jobs[1]
+    assert scene.ask() is None
+    scene.finish(*alone)
+    assert scene.ask() == Searcher.FINISHED  # its child cannot run either
+
+
+def test_a_paused_sweep_waits_and_does_not_end(scene):
+    scene.prepare()
+    scene.paused.add(EVERYTHING)
+    assert [scene.ask() for _ in range(3)] == [None] * 3
+    scene.paused.clear()
+    assert scene.ask()[1] == PLAN.jobs[0]
+
+
 def test_a_clip_that_cannot_be_used_ends_the_sweep_as_wrong_input(scene):
     trial_id, _ = scene.ask()
     scene.end(trial_id, "failed", reason="InputError: 1 unusable file: a.wav: silent: at 16000 Hz")
@@ -122,7 +164,7 @@ def test_a_preparation_that_was_lost_again_and_again_ends_the_sweep(scene):
 
 def test_fewer_lanes_than_feature_sets_prepare_each_set_once(tmp_path):
     shared = [configuration("B").model_copy(update={"batch_size": n}) for n in (1, 2, 3)]
-    searcher = SourceSearcher(ListSource([], Ledger(tmp_path)), shared, 2, Ledger(tmp_path), bool, bool)
+    searcher = SourceSearcher(ListSource([], Ledger(tmp_path)), shared, 2, Ledger(tmp_path), bool, bool, bool)
     handed = [Job.from_json(searcher.suggest(str(n))["job"]) for n in range(3)]
     assert [job.configuration for job in handed] == shared
     assert searcher.suggest("more") is None

@@ -1,0 +1,26 @@
+"""Runs that stay in MLflow but out of rankings and tables: their tag says why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mlflow import MlflowClient
+
+from tclap.tracking import runs as tracking
+
+EXCLUDED = "excluded"  # tag of such a run, with the reason
+
+
+def tag_excluded(client: MlflowClient, experiment_id: str, sweep: str, reasons: Mapping[str, str]) -> int:
+    """Make the tags of a sweep's runs say what `reasons` (config_hash -> why) says; returns how many runs changed."""
+    changed = 0
+    for run in tracking.find_runs(client, experiment_id, {"sweep": sweep, "kind": tracking.KIND_TRIAL}):
+        before, why = run.data.tags.get(EXCLUDED), reasons.get(run.data.tags["config_hash"])
+        if before == why:
+            continue
+        if why is None:
+            client.delete_tag(run.info.run_id, EXCLUDED)
+        else:
+            client.set_tag(run.info.run_id, EXCLUDED, why)
+        changed += 1
+    return changed
