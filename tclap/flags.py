@@ -167,6 +167,9 @@ class SweepSettings(TrainingFlags, BaseSettings):
     )
     batch_sizes: tuple[int, ...] = Field((40,), description="pairs in a batch over all workers, comma-separated")
     seeds: tuple[int, ...] = Field((0,), description="training seeds, comma-separated")
+    seeds_up_to: int | None = Field(
+        None, ge=2, description="in lists: so many seeds for those that may still be the best, one more at a time"
+    )
     match_steps: bool = Field(False, description="B-only gets A's steps as well, so that B and AB cost the same")
     cache: Path = Field(
         Path("~/.cache/tclap"), description="with an s3:// storage: each node's folder for features and base models"
@@ -225,6 +228,12 @@ class SweepSettings(TrainingFlags, BaseSettings):
         if not seeds or min(seeds) < 0 or len(set(seeds)) != len(seeds):
             raise ValueError("seeds must be distinct whole numbers from 0 up")
         return seeds
+
+    @model_validator(mode="after")
+    def _further_seeds_are_more(self) -> SweepSettings:
+        if self.seeds_up_to is not None and self.seeds_up_to <= len(self.seeds):
+            raise ValueError(f"--seeds-up-to {self.seeds_up_to} is not more than the {len(self.seeds)} of --seeds")
+        return self
 
     @field_validator("vary")
     @classmethod
@@ -286,7 +295,7 @@ class SweepSettings(TrainingFlags, BaseSettings):
         where = {"name", "data", "storage", "cache", "workers", "use_gpu", "gpus_per_worker", "concurrent_trials"}
         how = {"chunk", "allow_missing", "allow_shared_recordings", "mlflow_page", "dry_run"}
         how |= set() if self.preset == "released" else {"preset"}  # the flags say all of the paper's
-        looks = {"evaluate_every"}
+        looks = {"evaluate_every", "seeds_up_to"}
         return self.model_dump(mode="json", exclude=where | how | looks, exclude_none=True)
 
     def meant_before(self) -> dict[str, Any]:

@@ -29,6 +29,9 @@ class SearchSettings(SweepSettings):
     stages: tuple[Literal["B", "AB"], ...] = Field(("B", "AB"), description="stages to choose from")
     any_alpha: bool = Field(False, description="coefficients 0, 0.25, ... 2 instead of 0 and 1")
     lrs: tuple[float, ...] = Field((), description="learning rates to choose from; default: --lr alone")
+    warm_start: str | None = Field(
+        None, description="tell the sampler the finished trials of this sweep of the same storage, where settings agree"
+    )
     study: str | None = Field(None, description="URL of Optuna's storage; default: a journal file beside the table")
 
     @field_validator("objectives")
@@ -42,6 +45,8 @@ class SearchSettings(SweepSettings):
     @model_validator(mode="after")
     def _variations_are_lists_of_something_else(self) -> SearchSettings:
         check_variations(self.variations())
+        if self.seeds_up_to is not None:
+            raise ValueError("--seeds-up-to is for lists; a search has the same seeds at each of its points")
         own = {"stages", *COEFFICIENTS, "batch_size", *(("lr",) if self.lrs else ())}
         for variation in self.variations():
             if variation.is_range:
@@ -90,4 +95,6 @@ class SearchSettings(SweepSettings):
 
     def identity(self) -> dict[str, Any]:
         """As for every sweep; a search may be continued with more trials."""
-        return {name: value for name, value in super().identity().items() if name not in ("trials", "study")}
+        return {
+            name: value for name, value in super().identity().items() if name not in ("trials", "study", "warm_start")
+        }

@@ -25,6 +25,7 @@ from tclap.lanes.board import Board
 from tclap.lanes.start import Start, claimed, open_store, sweep_of
 from tclap.lanes.stopping import say_how_to_go_on, stopping_cleanly
 from tclap.places import at, stop_requested
+from tclap.sweep.adaptive import AdaptiveSource
 from tclap.sweep.job import Job
 from tclap.sweep.ledger import Key, read_ledger
 from tclap.sweep.plan import describe, make_plan, shared_settings
@@ -61,18 +62,25 @@ def run_sweep(settings: SweepSettings, configurations: Sequence[Configuration], 
         planned_s = price.step_s * plan.steps_left(start.ledger) if price else None
         before = set(start.ledger.results)
         console.print(describe(plan, start.ledger, price))
-        left = [job for job in plan.jobs if not start.ledger.is_done(job.configuration, job.seeds)]
-        source, total = ListSource(plan.jobs, start.ledger), len(plan.jobs)
-
+        adaptive = None
+        if settings.seeds_up_to is not None:
+            adaptive = AdaptiveSource(configurations, settings.seeds, settings.seeds_up_to, start.ledger, console.print)
+        jobs = plan.jobs if adaptive is None else adaptive.jobs
+        left = [job for job in jobs if not start.ledger.is_done(job.configuration, job.seeds)]
+        source = adaptive or ListSource(jobs, start.ledger)
         shown = [*configurations, *also_done(start.ledger, configurations)]
 
         def tried() -> Sequence[Configuration]:
             return shown
 
         if left:
-            spent = run_jobs(start, left, plan.jobs, source, total, total - len(left), SHOWN, tried, OBJECTIVES)
+
+            def total() -> int:
+                return len(jobs if adaptive is None else adaptive.jobs)
+
+            spent = run_jobs(start, left, jobs, source, total, total() - len(left), SHOWN, tried, OBJECTIVES)
             say_receipt(start, before, plan.trials(), planned_s, spent)
-        missing = plan.left(start.ledger)
+        missing = plan.left(start.ledger) if adaptive is None else adaptive.left()
         return conclude(start, tried, OBJECTIVES, table, missing, bool(missing))
 
 
@@ -117,7 +125,7 @@ def run_jobs(
     examples: Sequence[Job],
     known: Sequence[Job],
     source: JobSource,
-    total: int,
+    total: Callable[[], int],
     before: int,
     shown: Sequence[str],
     tried: Tried,
@@ -126,9 +134,9 @@ def run_jobs(
     """Open MLflow and Ray, and run the jobs of `source` on as many lanes as there is room for.
 
     examples: jobs that need all that the source's jobs share. known: those of its jobs that are known beforehand, for
-    the estimate; total: how many there will be, `before` of which are done. shown: the metrics in the line of an ended
-    job. tried, objectives: as for `Board`. What is done is in the ledger afterwards. Returns the time it took. Raises
-    InputError if clips cannot be used, if MLflow or Ray does not answer, or if no lane has room.
+    the estimate; total: how many there will be, as far as is known, `before` of which are done. shown: the metrics in
+    the line of an ended job. tried, objectives: as for `Board`. What is done is in the ledger afterwards. Returns the
+    time it took. Raises InputError if clips cannot be used, if MLflow or Ray does not answer, or if no lane has room.
     """
     # Ray takes a second to import, and a dry run or a finished sweep needs none of it.
     import ray

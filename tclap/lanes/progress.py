@@ -28,7 +28,7 @@ class Progress(tune.Callback):
     def __init__(
         self,
         jobs: Sequence[Job],
-        total: int,
+        total: Callable[[], int],
         before: int,
         ledger: Ledger,
         mailbox: ray.actor.ActorHandle,
@@ -57,7 +57,7 @@ class Progress(tune.Callback):
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
             console=console, disable=not console.is_terminal, transient=True,
         )  # fmt: skip
-        self._all = self._bars.add_task("sweep", total=total, completed=before, note="")
+        self._all = self._bars.add_task("sweep", total=total(), completed=before, note="")
         self._of_lane: dict[str, TaskID] = {}
 
     def __enter__(self) -> Progress:
@@ -100,7 +100,7 @@ class Progress(tune.Callback):
             self.say(f"FAILED {self._label(job)}: {result['reason']}", "red")
         elif result["outcome"] == DONE:
             scores = "  ".join(f"{n.removeprefix('zste/')} {result[n]:.1f}" for n in self._shown if n in result)
-            self.say(f"[{self._ended}/{self._total}] {self._label(job)}  {scores}  {self._time_left()}")
+            self.say(f"[{self._ended}/{self._total()}] {self._label(job)}  {scores}  {self._time_left()}")
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.say(f"lost, and tried again from its last checkpoint: {self._name(trial)}", "yellow")
@@ -132,13 +132,13 @@ class Progress(tune.Callback):
             self._changed = not self._update(self._status())
 
     def _status(self) -> str:
-        return f"{self._ended} of {self._total} jobs done, {len(self._running)} running  {self._time_left()}".strip()
+        return f"{self._ended} of {self._total()} jobs done, {len(self._running)} running  {self._time_left()}".strip()
 
     def _draw(self, lanes: dict[str, tuple[str, int]]) -> None:
         counts = f"{len(self._running)} running"
         if self._failed:
             counts += f", {self._failed} failed"
-        self._bars.update(self._all, completed=self._ended, note=f"{counts}  {self._time_left()}")
+        self._bars.update(self._all, total=self._total(), completed=self._ended, note=f"{counts}  {self._time_left()}")
         for lane in self._of_lane.keys() - lanes.keys():
             self._bars.remove_task(self._of_lane.pop(lane))
         for lane, (name, step) in lanes.items():
@@ -159,7 +159,7 @@ class Progress(tune.Callback):
         self._estimate.ended(job)
 
     def _time_left(self) -> str:
-        left_s = self._estimate.left_s(further_jobs=self._total - self._ended - self._estimate.jobs_left)
+        left_s = self._estimate.left_s(further_jobs=self._total() - self._ended - self._estimate.jobs_left)
         return "" if left_s is None else f"about {left_s / 60:.1f} min left"
 
     def _name(self, trial: Any) -> str:

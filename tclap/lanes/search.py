@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import shlex
 import uuid
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from tclap.report.leaderboard import write_leaderboard
 from tclap.search_flags import SearchSettings
 from tclap.sweep import journal
 from tclap.sweep import study as studies
+from tclap.sweep.claim import CLAIM
 from tclap.sweep.ledger import Ledger, read_ledger
 from tclap.sweep.plan import Plan, describe_search, make_plan, search_steps
 from tclap.sweep.pricing import find_price
@@ -69,7 +71,9 @@ def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -
                 settings.seeds,
                 _say_waiting,
             )
-            total = limit + len(stage_a)
+
+            def total() -> int:
+                return limit + len(stage_a)
 
             before = [*map(settings.at, points)]
             earlier = also_done(start.ledger, before)
@@ -133,11 +137,38 @@ def _open_study(
             console.print(text, style="yellow")
         elif count:
             console.print(f"{count} results of this name that the study did not know are told to it")
+        if settings.warm_start is not None:
+            told_warm = studies.tell_warm(study, choices, settings.warm_start, _warm_trials(settings, start))
+            console.print(f"warm start: {told_warm} finished trials of {settings.warm_start} are told to the study")
         studies.take_up(study, choices, values_of)
         studies.enqueue_first(study, choices, [*(point for point in done if values_of(point) is None), *first])
         return study, [trial.params for trial in studies.visited(study, choices).values()]
     except studies.STORAGE_ERRORS as error:
         raise InputError(f"the study's storage cannot be used: {shown(str(error.__cause__ or error))}") from error
+
+
+def _warm_trials(settings: SearchSettings, start: Start) -> list[tuple[dict[str, Any], list[float]]]:
+    """What the sweep `--warm-start` names has found at points of this space, as its own means over its own seeds.
+
+    Raises InputError if there is no such sweep, if it heard another dataset, or if none of its configurations is one
+    that this search could try.
+    """
+    name = str(settings.warm_start)
+    folder = settings.storage / name
+    if name == settings.name or not (folder / CLAIM).exists():
+        raise InputError(f"--warm-start {name}: there is no other sweep of that name in {settings.storage}")
+    theirs = json.loads((folder / CLAIM).read_text(encoding="utf-8")).get("dataset")
+    if theirs != start.dataset_digest:
+        raise InputError(f"--warm-start {name}: it heard another dataset, so its scores are no scores of this search")
+    ledger, found = read_ledger(folder), []
+    for point in journal.done_points(ledger, settings.choices(), settings.at):
+        hash_of_point = config_hash(settings.at(point))
+        metrics = mean_metrics([result for (known, _), result in ledger.results.items() if known == hash_of_point])
+        if all(objective in metrics for objective in settings.objectives):
+            found.append((point, [metrics[objective] for objective in settings.objectives]))
+    if not found:
+        raise InputError(f"--warm-start {name}: none of its finished configurations is a point of this search")
+    return found
 
 
 def _owner(settings: SearchSettings, dataset_digest: str) -> dict[str, Any]:

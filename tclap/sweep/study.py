@@ -35,7 +35,7 @@ Choices = Mapping[str, Sequence[Any]]
 Study = optuna.study.Study
 Key = tuple[tuple[str, Any], ...]
 POPULATION = 16  # NSGA-II's; Optuna's 50 would be random search for most sweeps
-OWNER, REJECTED, RETRY_OF = "tclap", "rejected", "retry_of"
+OWNER, REJECTED, RETRY_OF, WARM = "tclap", "rejected", "retry_of", "warm_start"
 STORAGE_ERRORS = (StorageInternalError, OSError)  # of a database, of a journal file
 
 
@@ -144,15 +144,49 @@ def key(point: Mapping[str, Any]) -> Key:
 
 
 def visited(study: optuna.study.Study, choices: Choices) -> dict[Key, FrozenTrial]:
-    """The points that were drawn, in the order of their first trial; each with its complete or else latest trial."""
+    """The points that were drawn, in the order of their first trial; each with its complete or else latest trial.
+
+    Without those that another sweep has tried: see `warm`.
+    """
     found: dict[Key, FrozenTrial] = {}
     for trial in study.get_trials(deepcopy=False):
+        if WARM in trial.user_attrs:
+            continue
         drawn = trial.state != TrialState.WAITING and trial.params.keys() == choices.keys()  # not killed while drawing
         name = key(trial.params)
         told = name in found and found[name].state == TrialState.COMPLETE
         if drawn and not told and REJECTED not in trial.user_attrs:
             found[name] = trial
     return found
+
+
+def warm(study: optuna.study.Study, choices: Choices) -> set[Key]:
+    """The points that another sweep has tried, and that this study was told of."""
+    trials = (trial for trial in study.get_trials(deepcopy=False) if WARM in trial.user_attrs)
+    return {key(trial.params) for trial in trials if trial.params.keys() == choices.keys()}
+
+
+def tell_warm(
+    study: optuna.study.Study, choices: Choices, sweep: str, trials: Iterable[tuple[dict[str, Any], Sequence[float]]]
+) -> int:
+    """Tell a study what another sweep has found: points with their objectives; those that it knows stay as they are.
+
+    They count as no trial of this search, and are not drawn. Returns how many were told.
+    """
+    known = {*visited(study, choices), *warm(study, choices)}
+    told = 0
+    for point, values in trials:
+        if key(point) not in known:
+            study.add_trial(
+                optuna.trial.create_trial(
+                    params=point,
+                    distributions=distributions(choices),
+                    values=list(values),
+                    user_attrs={WARM: sweep},
+                )
+            )
+            told += 1
+    return told
 
 
 def ask(study: optuna.study.Study, choices: Choices, limit: int, in_order: bool, seed: int) -> Trial | None:
@@ -162,31 +196,31 @@ def ask(study: optuna.study.Study, choices: Choices, limit: int, in_order: bool,
     """
     drawn_from = distributions(choices)
     while True:
-        seen = visited(study, choices)
+        seen, others = visited(study, choices), warm(study, choices)
         waiting = [t for t in study.get_trials(deepcopy=False) if t.state == TrialState.WAITING]
-        full = len(seen) >= min(limit, size(choices))
+        full = len(seen) >= min(limit, size(choices) - len(others - seen.keys()))
         if full and not any(RETRY_OF in t.user_attrs for t in waiting):
             return None
         if in_order and not waiting:
-            study.enqueue_trial(next(_unseen(choices, seen)))
+            study.enqueue_trial(next(_unseen(choices, {*seen, *others})))
         trial = study.ask(drawn_from)
-        before = seen.get(key(trial.params))
-        if before is None or before.number == trial.user_attrs.get(RETRY_OF):
+        drawn = key(trial.params)
+        before = seen.get(drawn)
+        retried = before is not None and before.number == trial.user_attrs.get(RETRY_OF)
+        if retried or (before is None and drawn not in others):
             return trial
-        trial.set_user_attr(REJECTED, f"same as trial {before.number}")
+        trial.set_user_attr(REJECTED, f"same as trial {before.number}" if before else "another sweep has tried it")
         study.tell(trial, state=TrialState.FAIL)
         if not full:
-            study.enqueue_trial(_nearest(trial.params, choices, seen, [seed, len(seen)]))
+            study.enqueue_trial(_nearest(trial.params, choices, {*seen, *others}, [seed, len(seen)]))
 
 
-def _unseen(choices: Choices, seen: Mapping[Key, FrozenTrial]) -> Iterator[dict[str, Any]]:
+def _unseen(choices: Choices, seen: Collection[Key]) -> Iterator[dict[str, Any]]:
     points = (dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values()))
     return (point for point in points if key(point) not in seen)
 
 
-def _nearest(
-    drawn: Mapping[str, Any], choices: Choices, seen: Mapping[Key, FrozenTrial], seed: Sequence[int]
-) -> dict[str, Any]:
+def _nearest(drawn: Mapping[str, Any], choices: Choices, seen: Collection[Key], seed: Sequence[int]) -> dict[str, Any]:
     """The unseen point that differs from `drawn` in the fewest values; of several, one drawn by `seed`.
 
     Looks at the points that differ in one value, then in two, and so on: it rarely comes far, and a space may have
@@ -263,7 +297,8 @@ def take_up(
 def enqueue_first(study: optuna.study.Study, choices: Choices, points: Iterable[dict[str, Any]]) -> None:
     """Queue points that the study has not drawn yet; they come before the sampler's."""
     waiting = [t for t in study.get_trials(deepcopy=False) if t.state == TrialState.WAITING]
-    known = {*visited(study, choices), *(key(t.system_attrs["fixed_params"]) for t in waiting)}
+    queued = (key(t.system_attrs["fixed_params"]) for t in waiting)
+    known = {*visited(study, choices), *warm(study, choices), *queued}
     for point in points:
         if key(point) not in known:
             study.enqueue_trial(point)

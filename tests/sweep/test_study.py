@@ -299,3 +299,24 @@ def test_a_database_takes_other_seeds_and_another_space_but_no_other_learning_ra
     assert start(more).study_name == "s (2)"
     with pytest.raises(InputError, match=r"lr was 0\.001, now 0\.5"):
         start(SETTINGS.model_copy(update={"lr": 0.5}))
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_what_another_sweep_found_is_known_and_counts_as_no_trial_and_is_not_drawn(tmp_path, sampler):
+    small = SearchSettings(batch_sizes=(128,), stages=("B",), _cli_parse_args=False)
+    points = [p for p in POINTS if small.at(p).stages == "B" and p["batch_size"] == 128]
+    found = [(p, list(objectives(small.at(p)).values())) for p in points[:20]]
+    study, source = opened(tmp_path / "study.journal", sampler, small, limit=10)
+    assert studies.tell_warm(study, small.choices(), "table4", found) == 20
+    assert studies.tell_warm(study, small.choices(), "table4", found) == 0  # as at the next start
+    told, _ = drive(source)
+    assert len(told) == len(studies.visited(study, small.choices())) == 10
+    assert not {studies.key(p) for p, _ in found} & studies.visited(study, small.choices()).keys()
+    # After a restart they are not taken for trials of this search that lost their results.
+    studies.take_up(study, small.choices(), lambda point: list(objectives(small.at(point)).values()))
+    study, source = opened(tmp_path / "study.journal", sampler, small, limit=100)
+    told, _ = drive(source)
+    assert len(told) == 32 - 20 - 10  # the rest of the space
+    complete = [t for t in study.trials if t.state == TrialState.COMPLETE]
+    assert len(complete) == 32
+    assert sum(t.user_attrs.get(studies.WARM) == "table4" for t in complete) == 20
