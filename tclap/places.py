@@ -9,6 +9,9 @@ STORAGE/
     data/                        synthetic datasets
     NAME/                        one sweep
         trials/<config_hash>/seed-<n>/result.json, details.json, checkpoint/; state.pt while it is trained
+        sweep.json               what its name stands for
+        live.json                how its jobs are, while its driver runs
+        stop, paused.json, excluded.json   what people ask of it: sweep/steering.py
         ray/                     Ray's own run files
         table4.csv, .md, .html, .png
 """

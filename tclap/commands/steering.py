@@ -162,6 +162,8 @@ def _jobs(folder: UPath, ledger: Ledger) -> list[JobState]:
     earlier = sorted(done_configurations(ledger, [job.hash for job in known]), key=lambda c: c.stages != "A")
     differ = varying(c for c in earlier if c.stages != "A")
     known += [JobState(config_hash(c), label(c, differ), c.stages, (), c.optimiser.steps, DONE) for c in earlier]
+    unnamed = seeds_of.keys() - {job.hash for job in known}
+    known += [JobState(name, "(its checkpoint does not say)", "", (), 0, DONE) for name in sorted(unnamed)]
     return [replace(job, seeds=tuple(sorted(seeds_of[job.hash].union(job.seeds)))) for job in known]
 
 

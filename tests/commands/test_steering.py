@@ -103,6 +103,8 @@ def test_a_sweep_of_a_version_that_wrote_no_states(folder: Path) -> None:
     printed = tclap(folder.parent, "runs", "s")
     assert states(printed) == {STAGE_A.hash: "done", ALONE.hash: "done"}
     assert "B  α 0 1 1 1  β 1  batch 40" in printed
+    (seed_folder(folder, ALONE.configuration, 0) / "checkpoint" / "config.json").unlink()
+    assert "(its checkpoint does not say)" in tclap(folder.parent, "runs", "s")
 
 
 def test_stop_and_pause_and_resume_leave_what_driver_and_workers_look_for(folder: Path) -> None:

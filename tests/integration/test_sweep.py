@@ -115,6 +115,7 @@ def test_fresh_storage_at_a_url_gives_the_same_numbers_to_the_last_digit(finishe
     assert there == {
         *FILES,
         "sweep.json",
+        "live.json",
         "trials",
         "ray",
     }
