@@ -32,10 +32,12 @@ class About:
     chance: Mapping[str, float] = field(default_factory=dict)  # column -> percent
     items: Mapping[str, int] = field(default_factory=dict)  # column -> n
 
-    def line(self, seeds: int) -> str:
-        """ "mini on synthetic sound, fold 4; mean of 3 seeds"."""
+    def line(self, frame: pd.DataFrame) -> str:
+        """ "mini on synthetic sound, fold 4; mean of 3 seeds", or of 2 to 8 if its configurations have not the same."""
+        counts = frame.groupby("config_hash")["seed"].nunique()
+        least, most = int(counts.min()), int(counts.max())
         origin = " on ".join(part for part in (self.model, self.data) if part)
-        count = f"mean of {seeds} seeds" if seeds > 1 else "one seed"
+        count = "one seed" if most == 1 else f"mean of {most if least == most else f'{least} to {most}'} seeds"
         return f"{origin}; {count}" if origin else count
 
 
@@ -109,7 +111,7 @@ def score_grid(
         setting = tuple(settings_of[n].get("stage" if key == "stages" else key) for key in SETTINGS)
         lines += printed.line(setting, {key: texts[key][n] for key in varied})
     same = [f"{SYMBOL_OF[name]} {texts[name][0]}" for name in settings if name not in varied and texts[name][0]]
-    parts = [about.line(int(frame["seed"].nunique())), f"all rows: {', '.join(same)}" if same else ""]
+    parts = [about.line(frame), f"all rows: {', '.join(same)}" if same else ""]
     return Grid(
         (*(SYMBOL_OF[name] for name in varied), "who (seeds)", *columns),
         tuple(lines),

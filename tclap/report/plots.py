@@ -58,9 +58,8 @@ def table_picture(frame: pd.DataFrame, columns: Sequence[str], about: About, pat
             weight="bold" if best[kept[row], column] else "normal",
             color="white" if shades[row, column] > 0.55 else "#1d2430",
         )
-    seeds = int(frame["seed"].nunique())
     some = f"the {MOST_ROWS} best of {len(means)} configurations; " if len(kept) < len(means) else ""
-    axes.set_title(f"ZSTE, percent: {some}{about.line(seeds)}\ngrey is chance, bold the best of a column", pad=10)
+    axes.set_title(f"ZSTE, percent: {some}{about.line(frame)}\ngrey is chance, bold the best of a column", pad=10)
     _save(figure, path)
 
 

@@ -89,7 +89,9 @@ def test_a_sweep_that_grew_by_an_axis_and_a_seed_averages_over_seeds_alone(tmp_p
     ]
     page = page_html(Page("s", frame, ("zste/order", "zste/1")))
     note = sweep_note("s", "done", frame, ("zste/order", "zste/1"), "run")
-    for text in (page, note, write_tables(frame, tmp_path / "t")[1].read_text()):
+    table = write_tables(frame, tmp_path / "t")[1].read_text()
+    assert "mean of 1 to 2 seeds" in table
+    for text in (page, note, table):
         assert "weight_decay" in text
         assert "47.3" not in text  # the mean of all three
         assert "50.5" not in text  # of both means
