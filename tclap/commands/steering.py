@@ -67,7 +67,7 @@ class Runs(SweepPlace):
             if job.hash in excluded:
                 why += f" (excluded: {excluded[job.hash]})"
             done = [seed for seed in job.seeds if (job.hash, seed) in ledger.results]
-            step = f"{job.step} of {job.steps * len(job.seeds)}" if state == RUNNING else ""
+            step = f"{job.step} of {job.steps}" if state == RUNNING else ""
             style = COLOURS.get(state)
             table.add_row(
                 job.hash, job.label, f"{state}{why}", f"{len(done)} of {len(job.seeds)}", step,
@@ -161,7 +161,7 @@ def _jobs(folder: UPath, ledger: Ledger) -> list[JobState]:
         seeds_of[name].add(seed)
     earlier = sorted(done_configurations(ledger, [job.hash for job in known]), key=lambda c: c.stages != "A")
     differ = varying(c for c in earlier if c.stages != "A")
-    known += [JobState(config_hash(c), label(c, differ), c.stages, (), c.optimiser.steps, DONE) for c in earlier]
+    known += [JobState(config_hash(c), label(c, differ), c.stages, (), 0, DONE) for c in earlier]
     unnamed = seeds_of.keys() - {job.hash for job in known}
     known += [JobState(name, "(its checkpoint does not say)", "", (), 0, DONE) for name in sorted(unnamed)]
     return [replace(job, seeds=tuple(sorted(seeds_of[job.hash].union(job.seeds)))) for job in known]
@@ -169,7 +169,10 @@ def _jobs(folder: UPath, ledger: Ledger) -> list[JobState]:
 
 def _find(folder: UPath, given: str) -> JobState:
     """The job whose hash begins with `given`. Raises InputError if that is none, or several."""
-    found = [job for job in _jobs(folder, read_ledger(folder)) if job.hash.startswith(given)]
+    jobs = _jobs(folder, read_ledger(folder))
+    # What is excluded and not done is in no plan any more.
+    jobs += [JobState(name, "", "", (), 0) for name in steering.excluded(folder).keys() - {job.hash for job in jobs}]
+    found = [job for job in jobs if job.hash.startswith(given)]
     if len(found) != 1:
         several = f"{', '.join(job.hash for job in found)} begin with it" if found else "tclap runs lists the jobs"
         raise InputError(f"no single job {given!r} in the sweep {folder.name}: {several}")

@@ -51,7 +51,7 @@ class Progress(tune.Callback):
         self._live = Live(ledger.folder)
         for job in jobs:
             done = ledger.is_done(job.configuration, job.seeds)
-            self._live.tell(job, self._label(job), DONE if done else WAITING)
+            self._live.tell(job, self._label(job), DONE if done else WAITING, self._steps_left(job))
         self._looked_at = 0.0
         self._bars = Bars(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
@@ -82,19 +82,19 @@ class Progress(tune.Callback):
         job = Job.from_json(trial.config["job"])
         if not job.prepares:
             self._running[job.hash] = job
-            self._live.tell(job, self._label(job), RUNNING)
+            self._live.tell(job, self._label(job), RUNNING, self._steps_left(job))
             self._estimate.started(job, self._steps_left(job))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         result, job = trial.last_result, Job.from_json(trial.config["job"])
         if result["outcome"] == STOPPED:
             if self._running.pop(job.hash, None):
-                self._live.tell(job, self._label(job), STOPPED)
+                self._live.tell(job, self._label(job), STOPPED, self._steps_left(job))
             return
         if job.prepares:
             return
         self._count(job)
-        self._live.tell(job, self._label(job), result["outcome"], str(result.get("reason", "")))
+        self._live.tell(job, self._label(job), result["outcome"], self._steps_left(job), str(result.get("reason", "")))
         if result["outcome"] == FAILED:
             self._failed += 1
             self.say(f"FAILED {self._label(job)}: {result['reason']}", "red")
@@ -110,7 +110,7 @@ class Progress(tune.Callback):
         if not job.prepares:
             self._count(job)
             self._failed += 1
-            self._live.tell(job, self._label(job), FAILED, f"lost {RETRIES + 1} times")
+            self._live.tell(job, self._label(job), FAILED, self._steps_left(job), f"lost {RETRIES + 1} times")
         self.say(f"FAILED {self._name(trial)}: lost {RETRIES + 1} times: {trial.error_file}", "red")
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:

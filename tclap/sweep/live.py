@@ -19,7 +19,7 @@ SILENT_S = 60.0  # after so long without a word a driver is taken for dead
 
 @dataclass(frozen=True)
 class JobState:
-    """One job: `step` counts over its seeds that were left, `steps` are a seed's."""
+    """One job: `step` of the `steps` that were left of its seeds when it began."""
 
     hash: str
     label: str
@@ -54,9 +54,9 @@ class Live:
         self._changed = True
         self._next_at = self._beat_at = 0.0
 
-    def tell(self, job: Job, label: str, state: str, reason: str = "") -> None:
-        """A job is in this state now."""
-        steps, stages = job.configuration.optimiser.steps, job.configuration.stages
+    def tell(self, job: Job, label: str, state: str, steps: int, reason: str = "") -> None:
+        """A job is in this state now, with so many optimiser steps left."""
+        stages = job.configuration.stages
         self._jobs[job.hash] = JobState(job.hash, label, stages, job.seeds, steps, state, reason=reason)
         self._changed = True
 

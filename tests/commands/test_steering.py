@@ -64,7 +64,7 @@ def started(folder: Path, now: float) -> None:
     """What a driver wrote at that time."""
     live = Live(folder, lambda: now)
     for job, state in zip(PLAN.jobs, (DONE, RUNNING, FAILED, "waiting", "waiting"), strict=True):
-        live.tell(job, f"label of {job.hash}", state, "ValueError: no" if state == FAILED else "")
+        live.tell(job, f"label of {job.hash}", state, 300, "ValueError: no" if state == FAILED else "")
     live.at(ALONE.hash, 120)
     live.write("1 of 5 jobs done")
 
@@ -85,7 +85,7 @@ def test_jobs_of_a_running_sweep_with_their_state_steps_and_score(folder: Path) 
         CHILD.hash: "paused",
         LAST.hash: "waiting",
     }
-    assert "120 of 600" in printed
+    assert "120 of 300" in printed
     assert "1 of 2" in printed
     assert "60.0" in printed  # of the seed that is done
     assert "1 of 5 jobs done" in printed

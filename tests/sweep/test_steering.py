@@ -60,9 +60,9 @@ def test_jobs_are_written_as_they_change_and_now_and_then_as_a_sign_of_life(tmp_
     clock = [1000.0]
     live = Live(tmp_path, lambda: clock[0])
     for job in JOBS:
-        live.tell(job, "label", "waiting")
+        live.tell(job, "label", "waiting", 14)
     live.write("0 of 2 jobs done")
-    live.tell(JOBS[0], "label", RUNNING)
+    live.tell(JOBS[0], "label", RUNNING, 14)
     live.at(JOBS[0].hash, 5)
     live.at("a search's, not told of yet", 3)
     live.write("too soon")
@@ -71,8 +71,8 @@ def test_jobs_are_written_as_they_change_and_now_and_then_as_a_sign_of_life(tmp_
     live.write("1 running")
     seen = read_live(tmp_path)
     assert [(job.state, job.step, job.steps, job.seeds) for job in seen.jobs] == [
-        (RUNNING, 5, 7, (0, 1)),
-        ("waiting", 0, 7, (0, 1)),
+        (RUNNING, 5, 14, (0, 1)),
+        ("waiting", 0, 14, (0, 1)),
     ]
     assert seen.status == "1 running"
     assert seen.runs(clock[0] + 1)
@@ -80,7 +80,7 @@ def test_jobs_are_written_as_they_change_and_now_and_then_as_a_sign_of_life(tmp_
     clock[0] += BEAT_S + 1
     live.write("1 running")  # nothing is new
     assert read_live(tmp_path).written_at == clock[0]
-    live.tell(JOBS[0], "label", DONE)
+    live.tell(JOBS[0], "label", DONE, 0)
     live.write("done", ended=True)
     assert read_live(tmp_path).jobs[0].state == DONE
     assert not read_live(tmp_path).runs(clock[0])
