@@ -33,6 +33,7 @@ from tclap.lanes.driver import run_sweep
 from tclap.places import seed_folder
 from tclap.report.tables import result_frame, write_tables
 from tclap.search_flags import SearchSettings
+from tclap.sweep import space
 from tclap.sweep import study as studies
 from tclap.sweep.ledger import Result, read_ledger, write_result
 from tclap.sweep.plan import make_plan
@@ -114,7 +115,7 @@ def search(folder: Path) -> dict[str, float]:
             values = [50 + 20 * trial.params["alpha_st"] + rng.normal(), 70 - 5 * trial.params["beta"] + rng.normal()]
             studies.tell(study, trial.number, values)
         figures[f"ask_s_{sampler}"] = round(float(np.mean(spent[-AVERAGED:])), 3)
-        print(f"{sampler}: an ask after {ASKS} of {studies.size(choices)} points takes {figures[f'ask_s_{sampler}']} s")
+        print(f"{sampler}: an ask after {ASKS} of {space.size(choices)} points takes {figures[f'ask_s_{sampler}']} s")
     return figures
 
 

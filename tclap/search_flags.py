@@ -6,10 +6,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tclap.axes import apply, check_variations, has_axis
+from tclap.axes import Variation, apply, check_variations, has_axis
 from tclap.config import COEFFICIENTS, Configuration, LossCoefficients
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS, HARD_COLUMNS, ORDER
 from tclap.flags import SweepSettings
+from tclap.sweep.space import Range
 
 OBJECTIVES = (
     *(f"zste/{name}" for name in ("order", "temporal", "mean", *COLUMNS, *EXTRA_COLUMNS, *HARD_COLUMNS)),
@@ -47,16 +48,27 @@ class SearchSettings(SweepSettings):
         check_variations(self.variations())
         if self.seeds_up_to is not None:
             raise ValueError("--seeds-up-to is for lists; a search has the same seeds at each of its points")
-        own = {"stages", *COEFFICIENTS, "batch_size", *(("lr",) if self.lrs else ())}
+        own = {"stages", "batch_size", *(("lr",) if self.lrs else ())}
         for variation in self.variations():
-            if variation.is_range:
-                raise ValueError(f"--vary {variation.axis.name}: a search takes lists of values, not ranges, so far")
+            if variation.is_range and self.sampler == "grid":
+                raise ValueError(f"--vary {variation.axis.name}: a grid goes through lists of values, not ranges")
             if variation.axis.name in own:
                 raise ValueError(f"--vary {variation.axis.name}: a search has flags of its own for it")
             for stages in self.stages:
                 if not has_axis(self.configuration(stages, LossCoefficients(), 1), variation.axis):
                     raise ValueError(f"--vary {variation.axis.name}: stages {stages} have none; choose other --stages")
+                if variation.is_range and not self._is_stage_bs_alone(variation, stages):
+                    raise ValueError(
+                        f"--vary {variation.axis.name}: each number of a range would need features or a stage-A run of "
+                        "its own; name a few values, or vary what stage B alone reads (optimiser_b.…)"
+                    )
         return self
+
+    def _is_stage_bs_alone(self, variation: Variation, stages: Literal["B", "AB"]) -> bool:
+        """Whether whatever lies in the range trains from the same start on the same sounds."""
+        start = self.configuration(stages, LossCoefficients(), 1)
+        one, other = (apply(start, {variation.axis: end}) for end in (variation.low, variation.high))
+        return (one.parent, one.data, one.model) == (other.parent, other.data, other.model)
 
     @field_validator("stages", "lrs")
     @classmethod
@@ -72,12 +84,19 @@ class SearchSettings(SweepSettings):
             raise ValueError("learning rates must be above 0")
         return lrs
 
-    def choices(self) -> dict[str, tuple[Any, ...]]:
-        """Parameter -> the values that it may take, in order; the search space is their product."""
+    def choices(self) -> dict[str, tuple[Any, ...] | Range]:
+        """Parameter -> the values that it may take, in order, or a range; the search space is their product."""
         weights = tuple(i / 4 for i in range(9)) if self.any_alpha else (0, 1)
-        own = {"stages": self.stages, **dict.fromkeys(COEFFICIENTS, weights), "batch_size": self.batch_sizes}
+        own: dict[str, tuple[Any, ...] | Range] = {
+            "stages": self.stages,
+            **dict.fromkeys(COEFFICIENTS, weights),
+            "batch_size": self.batch_sizes,
+        }
         own |= {"lr": self.lrs} if self.lrs else {}
-        return own | {variation.axis.name: variation.values for variation in self.variations()}
+        for variation in self.variations():
+            ends = None if variation.low is None or variation.high is None else (variation.low, variation.high)
+            own[variation.axis.name] = variation.values if ends is None else Range(*ends, variation.log)
+        return own
 
     def at(self, point: dict[str, Any]) -> Configuration:
         """The configuration at one point of the search space."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import math
 import shlex
 import uuid
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ from tclap.sweep.ledger import Ledger, read_ledger
 from tclap.sweep.plan import Plan, describe_search, make_plan, search_steps
 from tclap.sweep.pricing import find_price
 from tclap.sweep.recorded import also_done
+from tclap.sweep.space import Range, size
 from tclap.sweep.study_source import StudySource
 from tclap.tracking.runs import mean_metrics
 
@@ -41,7 +43,8 @@ def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -
     Returns 0, 1 if a trial failed, 130 when it was interrupted. Raises InputError before anything expensive.
     """
     choices = settings.choices()
-    limit = min(settings.trials, studies.size(choices))
+    limit = int(min(settings.trials, size(choices)))
+    first = [point for point in first if all(point[name] in choices[name] for name in point)]
     shared = _stage_a_plan(settings)
     say_preset(settings, shared.trials())
     if settings.dry_run:
@@ -181,18 +184,22 @@ def _owner(settings: SearchSettings, dataset_digest: str) -> dict[str, Any]:
 
 def _stage_a_plan(settings: SearchSettings) -> Plan:
     """One configuration for each stage-A run that the search may need, and for each batch size."""
-    # The coefficients are stage B's alone.
-    choices = {name: v[:1] if name in COEFFICIENTS else v for name, v in settings.choices().items()}
+    # The coefficients are stage B's alone, and so is what may be any number of a range.
+    given = {name: v.ends if isinstance(v, Range) else v for name, v in settings.choices().items()}
+    choices = {name: values[:1] if name in COEFFICIENTS else values for name, values in given.items()}
     order = ("batch_size", *(name for name in choices if name not in ("batch_size", "stages")), "stages")
     points = [dict(zip(order, values, strict=True)) for values in itertools.product(*(choices[n] for n in order))]
     return make_plan(map(settings.at, points), settings.seeds)
 
 
 def _describe(settings: SearchSettings, limit: int) -> None:
-    space = ", ".join(f"{name} {len(values)}" for name, values in settings.choices().items() if len(values) > 1)
-    points = studies.size(settings.choices())
+    choices = settings.choices()
+    told = {name: str(values) if isinstance(values, Range) else len(values) for name, values in choices.items()}
+    space = ", ".join(f"{name} {values}" for name, values in told.items() if values != 1)
+    points = size(choices)
+    shown_size = "endless" if points == math.inf else points
     console.print(
-        f"search {settings.name}: {limit} of {points} configurations ({space}), sampler {settings.sampler}, "
+        f"search {settings.name}: {limit} of {shown_size} configurations ({space}), sampler {settings.sampler}, "
         f"maximising {' and '.join(settings.objectives)}, seeds {', '.join(map(str, settings.seeds))}",
     )
 
@@ -210,7 +217,7 @@ def _conclude(start: Start, settings: SearchSettings, configurations: Sequence[C
     """configurations: in the order in which they were tried."""
     plan = make_plan(without_excluded(settings, configurations), settings.seeds)
     missing = [(c, s) for c in plan.trials() for s in plan.seeds if start.ledger.get(c, s) is None]
-    if len(plan.trials()) >= studies.size(settings.choices()) and not missing:
+    if len(plan.trials()) >= size(settings.choices()) and not missing:
         console.print("the space is spent: every configuration has been tried")
     place = _study_place(settings)
     console.print(f"study: optuna-dashboard {shlex.quote(shown(str(place)))}")

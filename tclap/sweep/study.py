@@ -12,13 +12,13 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
@@ -30,8 +30,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from tclap.errors import InputError
 from tclap.redact import shown
 from tclap.sweep.claim import differences
+from tclap.sweep.space import Choices, Range, beside, listed, size
 
-Choices = Mapping[str, Sequence[Any]]
 Study = optuna.study.Study
 Key = tuple[tuple[str, Any], ...]
 POPULATION = 16  # NSGA-II's; Optuna's 50 would be random search for most sweeps
@@ -133,11 +133,6 @@ def _sampler(kind: str, seed: int) -> BaseSampler:
     return RandomSampler(seed=seed)  # a grid enqueues its points itself
 
 
-def size(choices: Choices) -> int:
-    """Number of points of the space."""
-    return math.prod(len(values) for values in choices.values())
-
-
 def key(point: Mapping[str, Any]) -> Key:
     """A point's name: equal for equal points."""
     return tuple(sorted(point.items()))
@@ -202,7 +197,8 @@ def ask(study: optuna.study.Study, choices: Choices, limit: int, in_order: bool,
         if full and not any(RETRY_OF in t.user_attrs for t in waiting):
             return None
         if in_order and not waiting:
-            study.enqueue_trial(next(_unseen(choices, {*seen, *others})))
+            known = {*seen, *others}
+            study.enqueue_trial(next(point for point in listed(choices) if key(point) not in known))
         trial = study.ask(drawn_from)
         drawn = key(trial.params)
         before = seen.get(drawn)
@@ -212,31 +208,9 @@ def ask(study: optuna.study.Study, choices: Choices, limit: int, in_order: bool,
         trial.set_user_attr(REJECTED, f"same as trial {before.number}" if before else "another sweep has tried it")
         study.tell(trial, state=TrialState.FAIL)
         if not full:
-            study.enqueue_trial(_nearest(trial.params, choices, {*seen, *others}, [seed, len(seen)]))
-
-
-def _unseen(choices: Choices, seen: Collection[Key]) -> Iterator[dict[str, Any]]:
-    points = (dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values()))
-    return (point for point in points if key(point) not in seen)
-
-
-def _nearest(drawn: Mapping[str, Any], choices: Choices, seen: Collection[Key], seed: Sequence[int]) -> dict[str, Any]:
-    """The unseen point that differs from `drawn` in the fewest values; of several, one drawn by `seed`.
-
-    Looks at the points that differ in one value, then in two, and so on: it rarely comes far, and a space may have
-    hundreds of thousands of points.
-    """
-    others = {name: [value for value in values if value != drawn[name]] for name, values in choices.items()}
-    for distance in range(1, len(choices) + 1):
-        near = [
-            {**drawn, **dict(zip(names, values, strict=True))}
-            for names in itertools.combinations(choices, distance)
-            for values in itertools.product(*(others[name] for name in names))
-        ]
-        unseen = [point for point in near if key(point) not in seen]
-        if unseen:
-            return unseen[int(np.random.default_rng(seed).integers(len(unseen)))]
-    raise ValueError("every point has been seen")
+            study.enqueue_trial(
+                beside(trial.params, choices, {*seen, *others}, np.random.default_rng([seed, len(seen)]))
+            )
 
 
 def distributions(choices: Choices) -> dict[str, BaseDistribution]:
@@ -244,8 +218,11 @@ def distributions(choices: Choices) -> dict[str, BaseDistribution]:
     return {name: _distribution(values) for name, values in choices.items()}
 
 
-def _distribution(values: Sequence[Any]) -> BaseDistribution:
-    """A range where the values ascend by exactly one step, so that a sampler knows which are close; else categories."""
+def _distribution(values: Sequence[Any] | Range) -> BaseDistribution:
+    """A range, also where listed values ascend by exactly one step: samplers know which are close; else categories."""
+    if isinstance(values, Range):
+        number = IntDistribution if values.whole else FloatDistribution
+        return number(values.low, values.high, log=values.log)  # type: ignore[arg-type]
     if len(values) > 2 and all(isinstance(v, float) for v in values):
         step = values[1] - values[0]
         if step > 0 and list(values) == [values[0] + i * step for i in range(len(values))]:

@@ -17,6 +17,7 @@ from tclap.sweep import journal
 from tclap.sweep import study as studies
 from tclap.sweep.job import Job
 from tclap.sweep.sources import WAIT
+from tclap.sweep.space import size
 from tclap.sweep.study_source import StudySource
 
 SAMPLERS = ("tpe", "nsga2", "random", "grid")
@@ -70,7 +71,7 @@ def completed(study):
 
 
 def test_the_space_of_the_issue_has_192_points():
-    assert studies.size(CHOICES) == 192
+    assert size(CHOICES) == 192
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -80,6 +81,36 @@ def test_each_sampler_gives_every_point_once_and_stops(sampler, tmp_path):
     assert not left
     assert len(told) == len({c.model_dump_json() for c in told}) == 192
     assert len(set(completed(study))) == len(completed(study)) == 192
+
+
+def ranging(*vary: str) -> SearchSettings:
+    return SearchSettings(batch_sizes=(8,), stages=("B",), vary=vary, _cli_parse_args=False)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
+def test_any_number_of_a_range_is_drawn_and_none_twice(sampler, tmp_path):
+    settings = ranging("optimiser_b.weight_decay=0.001:0.1:log")
+    for limit in (10, 25):  # the second goes on
+        study, source = opened(tmp_path / "study.journal", sampler, settings, limit)
+        studies.take_up(study, settings.choices(), lambda point: list(objectives(settings.at(point)).values()))
+        drive(source)
+    assert len(set(completed(study))) == len(completed(study)) == 25
+    decays = {dict(point)["optimiser_b.weight_decay"] for point in completed(study)}
+    assert len(decays) > 15  # NSGA-II hands some of them on
+    assert min(decays) >= 0.001
+    assert max(decays) <= 0.1
+    assert np.median([*decays]) < 0.03  # of the logarithm: without it, half would lie above 0.05
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
+def test_a_range_of_whole_numbers_can_be_spent(sampler, tmp_path):
+    settings = ranging("steps_b=2:4")
+    assert size(settings.choices()) == 96
+    study, source = opened(tmp_path / "study.journal", sampler, settings)
+    told, left = drive(source)
+    assert not left
+    assert len({c.model_dump_json() for c in told}) == len(told) == len(set(completed(study))) == 96
+    assert {c.optimiser_b.steps for c in told} == {2, 3, 4}
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
