@@ -2,12 +2,14 @@
 configurations different; by simulation, in minutes on one core.
 
     python benchmarks/coverage.py
+    python benchmarks/coverage.py --ability 2     # recordings that differ more
 
 Coverage. A recording has an ability, drawn anew for each experiment, and an item is right with a probability that
 depends on the abilities of its recordings: items of one recording go up and down together. The truth is the share of
 right answers over all recordings that might have been drawn. Layouts: "clips" (task 1: one to three clips of a
 recording), "pairs" (a recording is heard in about 4 items of two recordings) and "many" (in about 16, as with many
-takes).
+takes). "all right" is how often every answer of an experiment was right: an interval that holds
+the truth then holds it at least that often, so cells above it cannot all be near 95.
 
 False alarms. Configurations that do not differ, each with the same seeds; a sweep counts if the winner is called
 different from any other at 5%. "unadjusted" is the plain paired t-test.
@@ -31,7 +33,7 @@ from tclap.report.leaderboard import paired_comparisons, rank, winner
 RECORDINGS = (3, 6, 12, 30, 100, 300)
 TRUTHS = (0.5, 0.9, 0.99)
 LAYOUTS = ("clips", "pairs", "many")
-ABILITY = 1.0  # standard deviation of a recording's ability, in logits
+ABILITY = 1.0  # standard deviation of a recording's ability, in logits, unless --ability says another
 
 
 def recordings_of(layout: str, recordings: int, rng: np.random.Generator) -> np.ndarray:
@@ -43,10 +45,10 @@ def recordings_of(layout: str, recordings: int, rng: np.random.Generator) -> np.
     return np.stack([first, (first + rng.integers(1, recordings, len(first))) % recordings], axis=1)
 
 
-def offset(truth: float, layout: str) -> float:
+def offset(truth: float, layout: str, ability: float) -> float:
     """Logit of an item whose recordings are average, for a share of `truth` right answers in all."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(61)
-    spread = ABILITY * (1 if layout == "clips" else np.sqrt(2))
+    spread = ability * (1 if layout == "clips" else np.sqrt(2))
 
     def excess(mean: float) -> float:
         return float((weights / weights.sum() / (1 + np.exp(-(mean + spread * nodes)))).sum()) - truth
@@ -54,18 +56,21 @@ def offset(truth: float, layout: str) -> float:
     return float(brentq(excess, -30, 30))
 
 
-def coverage(layout: str, recordings: int, truth: float, experiments: int) -> float:
-    """Percent of experiments whose interval holds the truth."""
+def coverage(
+    layout: str, recordings: int, truth: float, experiments: int, spread: float = ABILITY
+) -> tuple[float, float]:
+    """Percent of experiments whose interval holds the truth, and of those in which all answers are right."""
     rng = np.random.default_rng([LAYOUTS.index(layout), recordings, round(1000 * truth)])
-    mean = offset(truth, layout)
-    hits = 0
+    mean = offset(truth, layout, spread)
+    hits = all_right = 0
     for _ in range(experiments):
         heard = recordings_of(layout, recordings, rng)
-        ability = ABILITY * rng.standard_normal(recordings)
+        ability = spread * rng.standard_normal(recordings)
         logit = mean + ability[heard[:, 0]] + (0 if layout == "clips" else ability[heard[:, 1]])
         score = cluster_wilson((rng.random(len(heard)) < 1 / (1 + np.exp(-logit))).astype(float), heard, truth)
         hits += score.low <= 100 * truth <= score.high
-    return 100 * hits / experiments
+        all_right += score.value == 100
+    return 100 * hits / experiments, 100 * all_right / experiments
 
 
 def sweep_frame(configurations: int, seeds: int, rng: np.random.Generator) -> pd.DataFrame:
@@ -100,24 +105,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--experiments", type=int, default=1000, help="for each cell; fewer with 300 recordings")
     parser.add_argument("--sweeps", type=int, default=400, help="for each number of configurations")
+    parser.add_argument("--ability", type=float, default=ABILITY, help="how much recordings differ, in logits")
     flags = parser.parse_args()
-    cells = {}
-    print("percent of 95% intervals that hold the truth")
-    print(f"{'':8}{'recordings':>11}", *(f"{100 * t:>6g}%" for t in TRUTHS))
+    cells, right = {}, {}
+    print("percent of 95% intervals that hold the truth (of experiments with all answers right)")
+    print(f"{'':8}{'recordings':>11}", *(f"{100 * t:>13g}%" for t in TRUTHS))
     for layout in LAYOUTS:
         for recordings in RECORDINGS:
             times = flags.experiments if recordings < 300 else max(flags.experiments // 2, 1)
-            row = [coverage(layout, recordings, truth, times) for truth in TRUTHS]
-            cells |= {f"{layout}/{recordings}/{t:g}": round(c, 1) for t, c in zip(TRUTHS, row, strict=True)}
-            print(f"{layout:8}{recordings:>11}", *(f"{value:>7.1f}" for value in row), flush=True)
+            row = [coverage(layout, recordings, truth, times, flags.ability) for truth in TRUTHS]
+            for t, (held, all_right) in zip(TRUTHS, row, strict=True):
+                cells[f"{layout}/{recordings}/{t:g}"] = round(held, 1)
+                right[f"{layout}/{recordings}/{t:g}"] = round(all_right, 1)
+            print(f"{layout:8}{recordings:>11}", *(f"{held:>7.1f} ({r:>4.1f})" for held, r in row), flush=True)
     alarms = {f"{c} configurations": false_alarms(c, 3, flags.sweeps) for c in (8, 24)}
     for name, found in alarms.items():
         print(
             f"{name}, 3 seeds, called different: {found['unadjusted']:.1f}% of sweeps, {found['holm']:.1f}% with Holm"
         )
     within = sum(92 <= value <= 98 for value in cells.values())
-    figures = {"lowest": min(cells.values()), "highest": max(cells.values()), "cells": len(cells), "in_92_98": within}
-    print(json.dumps(figures | {"coverage": cells, "false_alarms": alarms}))
+    figures = {
+        "ability": flags.ability,
+        "lowest": min(cells.values()),
+        "highest": max(cells.values()),
+        "cells": len(cells),
+        "in_92_98": within,
+    }
+    print(json.dumps(figures | {"coverage": cells, "all_right": right, "false_alarms": alarms}))
 
 
 if __name__ == "__main__":
