@@ -36,6 +36,7 @@ from tclap.search_flags import SearchSettings
 from tclap.sweep import space
 from tclap.sweep import study as studies
 from tclap.sweep.ledger import Result, read_ledger, write_result
+from tclap.sweep.outcome import Outcome
 from tclap.sweep.plan import make_plan
 
 JOBS, JOB_S, LANES = 1000, 1.0, 2
@@ -113,7 +114,7 @@ def search(folder: Path) -> dict[str, float]:
             spent.append(time.perf_counter() - started)
             assert trial is not None
             values = [50 + 20 * trial.params["alpha_st"] + rng.normal(), 70 - 5 * trial.params["beta"] + rng.normal()]
-            studies.tell(study, trial.number, values)
+            studies.tell(study, trial.number, Outcome(values))
         figures[f"ask_s_{sampler}"] = round(float(np.mean(spent[-AVERAGED:])), 3)
         print(f"{sampler}: an ask after {ASKS} of {space.size(choices)} points takes {figures[f'ask_s_{sampler}']} s")
     return figures

@@ -48,13 +48,14 @@ def scores_of(configuration: Configuration) -> dict[str, Score]:
 def _replace(worker: ModuleType) -> None:
     trained: dict[str, Configuration] = {}
 
-    def train(workspace: object, configuration: Configuration, model: object, *, report: Any, **_: Any) -> None:
+    def train(workspace: object, configuration: Configuration, model: object, *, report: Any, **_: Any) -> bool:
         trained["last"] = configuration
         began, step = time.monotonic(), 0
         while time.monotonic() - began < float(os.environ[SECONDS]):
             time.sleep(min(0.05, float(os.environ[SECONDS])))
             report(step, {"loss": 1.0 / (1 + step)})
             step += 1
+        return True
 
     def save(folder: Path, model: object, provenance: object) -> None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -32,6 +32,7 @@ from tclap.environment import Environment
 from tclap.errors import InputError
 from tclap.models.weights import RANDOM
 from tclap.places import at
+from tclap.stopping_flags import StoppingFlags
 
 # Only what differs from the defaults, which suit mini. Stage lengths are ours: the paper does not print them.
 # 100 steps at 256 pairs are 10 epochs of the paper's 2450 pairs.
@@ -137,7 +138,7 @@ class TrainingFlags(BaseModel):
         )
 
 
-class SweepSettings(TrainingFlags, BaseSettings):
+class SweepSettings(TrainingFlags, StoppingFlags, BaseSettings):
     """Flags shared by every sweep script."""
 
     @classmethod
@@ -182,7 +183,6 @@ class SweepSettings(TrainingFlags, BaseSettings):
         None, ge=1, description="trials at once; default: what the cluster has room for"
     )
     chunk: int | None = Field(None, ge=1, description="encode so many windows at once, for batches too big for memory")
-    evaluate_every: int = Field(0, ge=0, description="also score every so many steps of a stage; 0: only at its end")
     retrieval: tuple[str, ...] = Field((), description="score each trial on NAME=AUDIO_FOLDER,CAPTIONS_CSV; repeatable")
     vary: tuple[str, ...] = Field(
         (), description="vary any setting: lr=1e-4,3e-4 or optimiser_b.weight_decay=0,0.1; repeatable"
@@ -295,7 +295,7 @@ class SweepSettings(TrainingFlags, BaseSettings):
         where = {"name", "data", "storage", "cache", "workers", "use_gpu", "gpus_per_worker", "concurrent_trials"}
         how = {"chunk", "allow_missing", "allow_shared_recordings", "mlflow_page", "dry_run"}
         how |= set() if self.preset == "released" else {"preset"}  # the flags say all of the paper's
-        looks = {"evaluate_every", "seeds_up_to"}
+        looks = {"seeds_up_to", *StoppingFlags.model_fields}
         return self.model_dump(mode="json", exclude=where | how | looks, exclude_none=True)
 
     def meant_before(self) -> dict[str, Any]:

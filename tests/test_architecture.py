@@ -16,7 +16,7 @@ FLOORS = [
     {"report"},
     {"search_flags"},
     {"flags", "scored"},
-    {"presets", "environment"},
+    {"presets", "environment", "stopping_flags"},
     {"sweep"},
     {"experiment"},
     {"training", "evaluation"},

@@ -19,11 +19,9 @@ from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
 from tclap.places import cache_folder, check_writable
 from tclap.redact import shown
 from tclap.report.leaderboard import (
-    Guard,
     best_line,
     paired_cells,
     paired_comparisons,
-    parse_guard,
     rank,
     ranking_cells,
     spread,
@@ -38,6 +36,7 @@ from tclap.report.tables import (
     untrained_warning,
     write_tables,
 )
+from tclap.sweep.stopping import Guard, parse_guard
 
 # What needs MLflow or Optuna is imported where it is used: it takes seconds, and other commands should not wait.
 if TYPE_CHECKING:

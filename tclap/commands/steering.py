@@ -180,7 +180,10 @@ def _find(folder: UPath, given: str) -> JobState:
 
 
 def _state(job: JobState, folder: UPath, ledger: Ledger, runs: bool) -> str:
-    if all((job.hash, seed) in ledger.results for seed in job.seeds):
+    found = [ledger.results[job.hash, seed] for seed in job.seeds if (job.hash, seed) in ledger.results]
+    if any(result.stopped_at is not None for result in found):
+        return "stopped early"
+    if len(found) == len(job.seeds):
         return DONE
     if job.state == FAILED or (job.state == RUNNING and runs):
         return job.state

@@ -27,6 +27,8 @@ EXTRA_COLUMNS = ("3A_order", "5A_both", "5B_both")
 HARD_COLUMNS = ("4A_hard", "4B_hard")
 TEMPORAL = ("3A", "3B", "4A", "4B")
 ORDER = ("order/moved", "order/paired")
+# Metrics that have an interval of their own, unlike the means over columns.
+SCORED = (*(f"zste/{name}" for name in (*COLUMNS, *EXTRA_COLUMNS, *HARD_COLUMNS)), *ORDER, "order/bias")
 CANDIDATES = 50  # of tasks 4 and 5B, if the captions suffice
 
 

@@ -59,6 +59,7 @@ class Board:
         self._start, self._store, self._tried, self._objectives = start, store, tried, tuple(objectives)
         self._name, self._ledger = start.settings.name, start.ledger
         self._warning = untrained_warning(start.settings.weights)
+        self._guards = tuple(start.settings.guards())
         self._command = shlex.join(["python", *sys.argv])
         self._next_note_at = self._next_page_at = 0.0
         self._told = 0  # how many results the parent's metrics are the best of
@@ -115,7 +116,7 @@ class Board:
             for file in files:
                 self._store.client.log_artifact(self._store.run_id, str(file))
         objectives = self._ranked_by(frame)
-        ranked = rank(frame, objectives[0], (), objectives)
+        ranked = rank(frame, objectives[0], self._guards, objectives)
         console.print(f"best: {best_line(ranked, objectives[0], hash_labels(frame))}")
 
     def _distinct(self) -> list[Configuration]:
@@ -133,7 +134,7 @@ class Board:
 
     def _write_note(self, frame: pd.DataFrame, status: str) -> None:
         run_id, objectives = self._store.run_id, self._ranked_by(frame)
-        note = sweep_note(self._name, status, frame, objectives, run_id, command=self._command)
+        note = sweep_note(self._name, status, frame, objectives, run_id, command=self._command, guards=self._guards)
         mlflow_page.write_note(self._store.client, run_id, note)
         if len(frame) > self._told:
             best = self._best(frame)
@@ -169,6 +170,7 @@ class Board:
             status=status,
             command=self._command,
             warning=self._warning,
+            guards=self._guards,
             vary_draws=self._start.settings.vary_draws,
             links=self._links(),
             grids=grids,

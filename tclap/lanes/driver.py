@@ -32,6 +32,7 @@ from tclap.sweep.plan import describe, make_plan, shared_settings
 from tclap.sweep.pricing import find_price
 from tclap.sweep.receipt import receipt
 from tclap.sweep.recorded import also_done
+from tclap.sweep.rungs import Rungs
 from tclap.sweep.sources import JobSource, ListSource
 from tclap.sweep.steering import EVERYTHING, excluded, is_paused, paused
 from tclap.tracking import runs as tracking
@@ -159,8 +160,11 @@ def run_jobs(
         planned = [job.configuration for job in (*examples, *known) if job.configuration.stages != "A"]
         differ = varying([*planned, *tried()])
         store = open_store(start, differ)
-        sweep, board = sweep_of(start, store, differ), Board(start, store, tried, objectives)
+        sweep, board = sweep_of(start, store, differ, objectives), Board(start, store, tried, objectives)
         try:
+            if settings.stop_early:
+                steps = {config_hash(trial): trial.optimiser.steps for trial in tried()}
+                Rungs(at(sweep.folder)).record_curves(ledger.results.values(), steps)
             console.print(f"leaderboard: {board.link()}")
             lanes = settings.concurrent_trials or room_for_lanes(sweep)
             mailbox = open_mailbox()

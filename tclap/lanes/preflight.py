@@ -80,7 +80,7 @@ def check_dry(settings: SweepSettings, configurations: Sequence[Configuration]) 
     unknown = () if "dataset" in identity else ("dataset",)
     check_name(folder, identity, settings.meant_before(), settings.may_grow, unknown)
     if settings.data is None or there:
-        return read_ledger(folder)
+        return read_ledger(folder, settings.stop_early)
     unchecked = "folds and batch sizes are not checked, and nothing counts as done"
     console.print(f"note: {settings.data} does not exist yet, so {unchecked}")
     return Ledger(folder)

@@ -75,8 +75,7 @@ class Progress(tune.Callback):
         console.print(text, style=style)
 
     def _steps_left(self, job: Job) -> int:
-        done = len(self._ledger.of(job.configuration, job.seeds))
-        return job.configuration.optimiser.steps * (len(job.seeds) - done)
+        return job.configuration.optimiser.steps * len(self._ledger.seeds_left(job.configuration, job.seeds))
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         job = Job.from_json(trial.config["job"])
@@ -93,14 +92,16 @@ class Progress(tune.Callback):
             return
         if job.prepares:
             return
-        self._count(job)
+        stopped_at = result.get("stopped_at")
+        self._count(job, early=stopped_at is not None)
         self._live.tell(job, self._label(job), result["outcome"], self._steps_left(job), str(result.get("reason", "")))
         if result["outcome"] == FAILED:
             self._failed += 1
             self.say(f"FAILED {self._label(job)}: {result['reason']}", "red")
         elif result["outcome"] == DONE:
             scores = "  ".join(f"{n.removeprefix('zste/')} {result[n]:.1f}" for n in self._shown if n in result)
-            self.say(f"[{self._ended}/{self._total()}] {self._label(job)}  {scores}  {self._time_left()}")
+            early = "" if stopped_at is None else f"  stopped at step {stopped_at}"
+            self.say(f"[{self._ended}/{self._total()}] {self._label(job)}  {scores}{early}  {self._time_left()}")
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.say(f"lost, and tried again from its last checkpoint: {self._name(trial)}", "yellow")
@@ -152,11 +153,11 @@ class Progress(tune.Callback):
     def _label(self, job: Job) -> str:
         return label(job.configuration, self._varying)
 
-    def _count(self, job: Job) -> None:
+    def _count(self, job: Job, early: bool = False) -> None:
         self._ended += 1
         self._changed = True
         self._running.pop(job.hash, None)
-        self._estimate.ended(job)
+        self._estimate.ended(job, early)
 
     def _time_left(self) -> str:
         left_s = self._estimate.left_s(further_jobs=self._total() - self._ended - self._estimate.jobs_left)

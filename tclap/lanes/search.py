@@ -28,6 +28,7 @@ from tclap.sweep import journal
 from tclap.sweep import study as studies
 from tclap.sweep.claim import CLAIM
 from tclap.sweep.ledger import Ledger, read_ledger
+from tclap.sweep.outcome import Outcome, outcome_of
 from tclap.sweep.plan import Plan, describe_search, make_plan, search_steps
 from tclap.sweep.pricing import find_price
 from tclap.sweep.recorded import also_done
@@ -52,14 +53,14 @@ def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -
         _describe(settings, limit)
         price = find_price(read_ledger(settings.sweep_folder), settings.identity())
         found = journal.done_points(done, choices, settings.at)
-        count = sum(_objectives_at(settings, done, point) is not None for point in found)
+        count = sum(_outcome_at(settings, done, point) is not None for point in found)
         console.print(describe_search(shared, done, limit, count, price))
         return DONE
     _study_place(settings)
     with claimed(settings, shared.trials()) as start:
         _describe(settings, limit)
         study, points = _open_study(settings, start, first[:limit])
-        done_before = sum(_objectives_at(settings, start.ledger, point) is not None for point in points)
+        done_before = sum(_outcome_at(settings, start.ledger, point) is not None for point in points)
         if done_before < limit:
             stage_a = [job for job in shared.stage_a_jobs() if not start.ledger.is_done(job.configuration, job.seeds)]
             source = StudySource(
@@ -130,11 +131,11 @@ def _open_study(
             choices,
             settings.may_grow,
         )
-        values_of = functools.partial(_objectives_at, settings, start.ledger)
+        outcome_at = functools.partial(_outcome_at, settings, start.ledger)
         # What is done and not in this study: its journal was damaged, or the space was another one.
         told = {config_hash(settings.at(trial.params)) for trial in studies.visited(study, choices).values()}
         done = list(journal.done_points(start.ledger, choices, settings.at, told))
-        count = journal.rebuild(study, choices, iter(done), values_of)
+        count = journal.rebuild(study, choices, iter(done), outcome_at)
         if damaged is not None:
             text = f"the study's journal was damaged: it is kept as {damaged}, and {count} results are in a new one"
             console.print(text, style="yellow")
@@ -143,8 +144,8 @@ def _open_study(
         if settings.warm_start is not None:
             told_warm = studies.tell_warm(study, choices, settings.warm_start, _warm_trials(settings, start))
             console.print(f"warm start: {told_warm} finished trials of {settings.warm_start} are told to the study")
-        studies.take_up(study, choices, values_of)
-        studies.enqueue_first(study, choices, [*(point for point in done if values_of(point) is None), *first])
+        studies.take_up(study, choices, outcome_at)
+        studies.enqueue_first(study, choices, [*(point for point in done if outcome_at(point) is None), *first])
         return study, [trial.params for trial in studies.visited(study, choices).values()]
     except studies.STORAGE_ERRORS as error:
         raise InputError(f"the study's storage cannot be used: {shown(str(error.__cause__ or error))}") from error
@@ -163,7 +164,7 @@ def _warm_trials(settings: SearchSettings, start: Start) -> list[tuple[dict[str,
     theirs = json.loads((folder / CLAIM).read_text(encoding="utf-8")).get("dataset")
     if theirs != start.dataset_digest:
         raise InputError(f"--warm-start {name}: it heard another dataset, so its scores are no scores of this search")
-    ledger, found = read_ledger(folder), []
+    ledger, found = read_ledger(folder, stops_early=False), []
     for point in journal.done_points(ledger, settings.choices(), settings.at):
         hash_of_point = config_hash(settings.at(point))
         metrics = mean_metrics([result for (known, _), result in ledger.results.items() if known == hash_of_point])
@@ -204,19 +205,19 @@ def _describe(settings: SearchSettings, limit: int) -> None:
     )
 
 
-def _objectives_at(settings: SearchSettings, ledger: Ledger, point: dict[str, Any]) -> list[float] | None:
-    """Each objective's mean over seeds at a point whose seeds are all done, else None."""
-    found = ledger.of(settings.at(point), settings.seeds)
-    if len(found) < len(settings.seeds):
+def _outcome_at(settings: SearchSettings, ledger: Ledger, point: dict[str, Any]) -> Outcome | None:
+    """Each objective's mean over seeds at a point that is done, else None."""
+    configuration = settings.at(point)
+    if not ledger.is_done(configuration, settings.seeds):
         return None
-    metrics = mean_metrics(found)
-    return [metrics[name] for name in settings.objectives]
+    found = ledger.of(configuration, settings.seeds)
+    return outcome_of(found, mean_metrics(found), settings.objectives, configuration.optimiser.steps)
 
 
 def _conclude(start: Start, settings: SearchSettings, configurations: Sequence[Configuration], limit: int) -> int:
     """configurations: in the order in which they were tried."""
     plan = make_plan(without_excluded(settings, configurations), settings.seeds)
-    missing = [(c, s) for c in plan.trials() for s in plan.seeds if start.ledger.get(c, s) is None]
+    missing = [(c, s) for c in plan.trials() for s in start.ledger.seeds_left(c, plan.seeds)]
     if len(plan.trials()) >= size(settings.choices()) and not missing:
         console.print("the space is spent: every configuration has been tried")
     place = _study_place(settings)
@@ -224,7 +225,7 @@ def _conclude(start: Start, settings: SearchSettings, configurations: Sequence[C
 
     def write_more(frame: pd.DataFrame, folder: Path) -> list[Path]:
         stem, varied = folder / "leaderboard", settings.vary_draws
-        return write_leaderboard(frame, settings.objectives, stem, vary_draws=varied)
+        return write_leaderboard(frame, settings.objectives, stem, settings.guards(), vary_draws=varied)
 
     unfinished = bool(missing) or len(plan.trials()) < limit
     all_done = [*configurations, *also_done(start.ledger, configurations)]

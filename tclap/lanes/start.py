@@ -91,7 +91,9 @@ def claimed(settings: SweepSettings, configurations: Sequence[Configuration]) ->
             identity = {**settings.identity(), "dataset": workspace.dataset_digest}
             claim_name(settings.sweep_folder, identity, settings.meant_before(), settings.may_grow)
             try:
-                yield Start(settings, data, workspace.dataset_digest, read_ledger(settings.sweep_folder))
+                yield Start(
+                    settings, data, workspace.dataset_digest, read_ledger(settings.sweep_folder, settings.stop_early)
+                )
             except InputError:
                 give_back(settings.sweep_folder)
                 raise
@@ -125,8 +127,10 @@ def open_store(start: Start, varying: Sequence[Axis] | None = None) -> Store:
     return Store(client, experiment_id, run_id, uri, page)
 
 
-def sweep_of(start: Start, store: Store, varying: Sequence[Axis]) -> Sweep:
+def sweep_of(start: Start, store: Store, varying: Sequence[Axis], objectives: Sequence[str]) -> Sweep:
     """What lanes need to know of the sweep, whose configurations differ in the axes `varying`.
+
+    objectives: by which trials are compared, where they may be stopped early.
 
     A synthetic dataset is published if nodes have no storage in common.
     """
@@ -151,6 +155,9 @@ def sweep_of(start: Start, store: Store, varying: Sequence[Axis]) -> Sweep:
         experiment_id=store.experiment_id,
         parent_run_id=store.run_id,
         evaluate_every=settings.evaluate_every,
+        stop_early=settings.stop_early,
+        objectives=tuple(objectives),
+        guards=settings.guard,
         varying=tuple(axis.name for axis in varying),
     )
 

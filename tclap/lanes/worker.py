@@ -20,13 +20,15 @@ from tclap.evaluation.statistics import Score
 from tclap.experiment import Stopped, Workspace, base_of, evaluate, evaluate_closely, open_workspace, provenance, train
 from tclap.lanes.extract import make_shared
 from tclap.lanes.failures import JobFailed, Lost, of_worker
+from tclap.lanes.judge import RungJudge
 from tclap.lanes.looks import Looks
 from tclap.lanes.mailbox import Report
 from tclap.models.protocol import ContrastiveModel
 from tclap.places import Place, at, checkpoint_folder, fetched, seed_folder, staged, stop_requested
 from tclap.sweep.curve import best_metrics
 from tclap.sweep.job import DONE, FAILED, STOPPED, Job
-from tclap.sweep.ledger import Result, read_result, to_json, write_details, write_result
+from tclap.sweep.ledger import Result, drop_result, read_result, seeds_left, to_json, write_details, write_result
+from tclap.sweep.rungs import Rungs
 from tclap.sweep.state import drop_state, read_state, write_state
 from tclap.sweep.steering import is_paused
 from tclap.sweep.sweep import Sweep
@@ -56,6 +58,7 @@ class Desk:
     def __init__(self, sweep: Sweep, mailbox: ray.actor.ActorHandle, lane: str) -> None:
         self._sweep, self._folder = sweep, at(sweep.folder)
         self._mailbox, self._lane = mailbox, lane
+        self._rungs = Rungs(self._folder)
         self._workspace: Workspace | None = None
         self._model: tuple[str, ContrastiveModel] | None = None
         self._seed: int | None = None
@@ -91,20 +94,34 @@ class Desk:
             if missing:
                 reason = f"its stage-A run {job.parent} is not done for seeds {missing}"
                 return {"outcome": FAILED, "reason": reason, "trace": reason, "seed": None}
-        for number, seed in enumerate(distributed.from_first(self._seeds_left(job))):
+        for number, seed in enumerate(distributed.from_first(seeds_left(job.seeds, self._done(job)))):
             self._seed = seed
-            self._train_seed(job, seed, steps_before=number * job.configuration.optimiser.steps)
+            if self._train_seed(job, seed, steps_before=number * job.configuration.optimiser.steps):
+                break  # the seed that was stopped early decides for the others
+        done = self._done(job)
+        stopped = [result.stopped_at for result in done if result.stopped_at is not None]
+        early = {"stopped_at": stopped[0]} if stopped else {}
+        return {"outcome": DONE, **runs.mean_metrics(done), **early, "results": json.dumps([to_json(r) for r in done])}
+
+    def _done(self, job: Job) -> list[Result]:
+        """The results of a job that count: what was stopped early goes on if this start does not stop early."""
         results = [read_result(seed_folder(self._folder, job.configuration, seed)) for seed in job.seeds]
-        done = [result for result in results if result is not None]
-        return {"outcome": DONE, **runs.mean_metrics(done), "results": json.dumps([to_json(r) for r in done])}
+        return [r for r in results if r is not None and (r.stopped_at is None or self._sweep.stop_early)]
 
-    def _seeds_left(self, job: Job) -> list[int]:
-        return [s for s in job.seeds if read_result(seed_folder(self._folder, job.configuration, s)) is None]
+    def _judge(self, job: Job, seed: int) -> RungJudge | None:
+        """Who may stop a seed early: the first one of a job alone is judged, and never stage A, which others need."""
+        if not self._sweep.stop_early or job.configuration.stages == "A" or seed != job.seeds[0]:
+            return None
+        steps = job.configuration.optimiser.steps
+        return RungJudge(self._rungs, job.hash, steps, self._sweep.objectives, self._sweep.guards)
 
-    def _train_seed(self, job: Job, seed: int, steps_before: int) -> None:
+    def _train_seed(self, job: Job, seed: int, steps_before: int) -> bool:
+        """Train and score a seed; whether it was stopped early."""
         configuration, workspace = job.configuration, self._open_workspace()
         place = seed_folder(self._folder, configuration, seed)
         resume = read_state(place)
+        if distributed.rank() == 0:
+            drop_result(place)  # of one that was stopped early, and goes on
         parent = configuration.parent
         trained = with_seed(configuration, seed)
         start = base_of(workspace, trained) if parent is None else checkpoint_folder(self._folder, parent, seed)
@@ -118,7 +135,7 @@ class Desk:
             def score() -> dict[str, Score]:
                 return evaluate(workspace, configuration.data, model, configuration.data.eval_folds)
 
-            looks = Looks(self._sweep.evaluate_every, score, run, resume)
+            looks = Looks(self._sweep.evaluate_every, score, run, resume, self._judge(job, seed))
 
             def keep(state: State) -> None:
                 run.flush()  # whoever goes on from here takes no step before it again
@@ -127,7 +144,7 @@ class Desk:
 
             started = time.perf_counter()
             try:
-                train(
+                ended = train(
                     workspace,
                     trained,
                     model,
@@ -146,17 +163,17 @@ class Desk:
                 raise
             train_s = time.perf_counter() - started - looks.spent_s
             scores, details = evaluate_closely(workspace, configuration.data, model, configuration.data.eval_folds)
-            steps = configuration.optimiser.steps
-            if self._sweep.evaluate_every:
+            steps = configuration.optimiser.steps if ended else max(looks.curve)
+            if self._sweep.evaluate_every or self._sweep.stop_early:
                 looks.add(steps, scores)
             if distributed.rank() == 0:
-                retrieval = self._retrieval(model) if configuration.stages != "A" else {}
+                retrieval = self._retrieval(model) if ended and configuration.stages != "A" else {}
                 made = {**provenance(workspace, configuration, seed), "sweep": self._sweep.name}
                 extra = {"train_s": train_s, **runs.retrieval_metrics(retrieval), **best_metrics(looks.curve)}
                 with staged(place) as written:
                     saved = written / checkpoint_folder(self._folder, configuration, seed).name
                     checkpoint.save(saved, model, made)
-                    run_id = run.finish(scores, saved, extra, steps, details)
+                    run_id = run.finish(scores, saved, extra, steps, details, looks.enough)
                 result = Result(
                     config_hash=job.hash,
                     seed=seed,
@@ -167,11 +184,14 @@ class Desk:
                     run_id=run_id,
                     retrieval=retrieval,
                     curve=looks.curve,
+                    stopped_at=None if ended else steps,
                 )
                 write_details(place, details)
                 write_result(place, result)
-                drop_state(place)
+                if ended:
+                    drop_state(place)
         distributed.barrier()  # no worker looks at the next seed before this one is written
+        return not ended
 
     def _open_workspace(self) -> Workspace:
         """The sweep's dataset and cache as this node sees them."""

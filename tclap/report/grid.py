@@ -21,6 +21,7 @@ ALWAYS = ("stage", *COEFFICIENTS[:4])  # what tells the rows of Table IV apart; 
 LOWER_IS_BETTER = ("order/bias",)
 MARKS = ("†", "‡", "§", "¶", "‖", "#")
 PAPER_BATCH = "256"
+STOPPED_AT = "stopped_at"  # a frame's column with the step at which a configuration was stopped early, if some was
 
 
 @dataclass(frozen=True)
@@ -97,14 +98,16 @@ def score_grid(
     varied = [name for name in settings if name in ALWAYS or first[name].nunique(dropna=False) > 1]
     texts = {name: [("" if pd.isna(v) else shown(v)) for v in first[name].astype(object)] for name in settings}
     means, halves = means_and_halves(frame, columns)
-    bold = best_of_column(means)
+    stopped = stopped_steps(frame)
+    bold = best_of_column(means.mask(stopped > 0))
     seeds = groups["seed"].apply(list).to_dict()
     singles = {str(name): rows.to_numpy().T for name, rows in groups[[*columns]]}  # [columns, seeds]
     printed, settings_of = _Printed(columns), first.to_dict("records")
     lines = []
     for n, name in enumerate(map(str, first.index)):
         runs = [(seed, links.get((name, seed), "")) for seed in seeds[name]]
-        who = Cell(f"ours ({len(runs)})", title=name, links=tuple((str(s), url) for s, url in runs if url))
+        early = f", stopped at step {stopped.iloc[n]}" if stopped.iloc[n] else ""
+        who = Cell(f"ours ({len(runs)}){early}", title=name, links=tuple((str(s), url) for s, url in runs if url))
         of_columns = zip(means.to_numpy()[n], halves.to_numpy()[n], bold[n], singles[name], strict=True)
         cells = [_score_cell(mean, half, best, values, name, runs) for mean, half, best, values in of_columns]
         lines.append(Line("ours", (*(Cell(texts[key][n]) for key in varied), who, *cells)))
@@ -121,6 +124,14 @@ def score_grid(
         note=note,
         footnotes=printed.footnotes(),
     )
+
+
+def stopped_steps(frame: pd.DataFrame) -> pd.Series:
+    """The step at which each configuration of a long frame was stopped early, 0 if it was not; by config_hash."""
+    groups = frame.groupby("config_hash", sort=False)
+    if STOPPED_AT not in frame:
+        return groups.size() * 0
+    return groups[STOPPED_AT].max().fillna(0).astype(int)
 
 
 def means_and_halves(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -6,10 +6,7 @@ MLflow names ("zste/temporal", "retrieval/clotho/t2a_r1") and hold that higher i
 
 from __future__ import annotations
 
-import operator
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +17,11 @@ from tclap.axes import shown as axes_text
 from tclap.errors import InputError
 from tclap.evaluation.statistics import holm
 from tclap.places import write_atomically
-from tclap.report.grid import means_and_halves, text_grid
+from tclap.report.grid import STOPPED_AT, means_and_halves, stopped_steps, text_grid
 from tclap.report.render import html_page, markdown
 from tclap.report.tables import metric_of, setting_columns
+from tclap.sweep.stopping import SIGNS, Guard, pareto_front
 
-SIGNS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
-GUARD = re.compile(r"\s*([^<>=\s]+)\s*(>=|<=|>|<)\s*([+-]?\d+(?:\.\d+)?)\s*")
 INTERVAL = " ±"  # follows a metric's name: half of the mean's 95% t-interval
 NOTE = (
     "Percent on the evaluation folds: mean over seeds ± half of its 95% t-interval if there are several. {spread} "
@@ -33,29 +29,9 @@ NOTE = (
 )
 
 
-@dataclass(frozen=True)
-class Guard:
-    """What the winner's mean must keep, such as zste/1>=70."""
-
-    metric: str
-    sign: str
-    bound: float
-
-    def __str__(self) -> str:
-        return f"{self.metric}{self.sign}{self.bound:g}"
-
-
-def parse_guard(text: str) -> Guard:
-    """ "zste/1>=70" -> Guard. Raises InputError for anything but METRIC, one of >= <= > <, and a number."""
-    match = GUARD.fullmatch(text)
-    if match is None:
-        raise InputError(f"guard {text!r}: write METRIC>=NUMBER (or <=, >, <), such as zste/1>=70")
-    return Guard(match[1], match[2], float(match[3]))
-
-
 def column_of(frame: pd.DataFrame, metric: str) -> str:
     """The column of a long frame that holds `metric`. Raises InputError listing the metrics there are."""
-    columns = frame.columns.difference([*setting_columns(frame), "seed", "config_hash"], sort=False)
+    columns = frame.columns.difference([*setting_columns(frame), "seed", STOPPED_AT, "config_hash"], sort=False)
     known = {metric_of(c): c for c in columns}
     known_too = {f"zste/{c}": c for c in columns} | known  # MLflow has order/moved as zste/order/moved, too
     if metric not in known_too:
@@ -70,8 +46,8 @@ def rank(
 
     Columns: the settings, `seeds` (how many), each metric's mean and, as "<metric> ±", half of its interval, `front`
     (on the Pareto front of `objectives`), `excluded` and `config_hash`. A configuration cannot win where a guard does
-    not hold for its mean. Where it lacks seeds that others have, it can neither win nor be on the front: a mean of one
-    lucky seed is not comparable.
+    not hold for its mean. Where it lacks seeds that others have, or was stopped early, it can neither win nor be on the
+    front: a mean of one lucky seed is not comparable, nor is what a part of the steps gave.
     Equals keep the order of `frame`. Raises InputError for an unknown metric.
     """
     metrics = list(dict.fromkeys([metric, *objectives, *(guard.metric for guard in guards)]))
@@ -84,16 +60,18 @@ def rank(
     for shown, column in columns.items():
         ranked[shown], ranked[shown + INTERVAL] = means[column], halves[column]
     most = int(groups["seed"].nunique().max())
+    stopped = stopped_steps(frame)
     reasons = [
         *((~SIGNS[g.sign](ranked[g.metric], g.bound), [f"{g} does not hold"] * len(ranked)) for g in guards),
-        (ranked["seeds"] < most, [f"{n} of {most} seeds" for n in ranked["seeds"]]),
+        (stopped > 0, [f"stopped at step {step:.0f}" for step in stopped]),
+        ((ranked["seeds"] < most) & (stopped == 0), [f"{n} of {most} seeds" for n in ranked["seeds"]]),
         (ranked[metric].isna(), [f"no {metric}"] * len(ranked)),
     ]
     given = [[text if holds else "" for holds, text in zip(where, texts, strict=True)] for where, texts in reasons]
     ranked["excluded"] = ["; ".join(filter(None, of_row)) for of_row in zip(*given, strict=True)]
     ranked = ranked.reset_index()
     ranked["config_hash"] = ranked.pop("config_hash")  # the last column
-    comparable = (ranked["seeds"] == most).to_numpy()
+    comparable = ((ranked["seeds"] == most).to_numpy()) & (stopped == 0).to_numpy()
     front = np.zeros(len(ranked), bool)
     front[comparable] = pareto_front(ranked.loc[comparable, list(objectives or [metric])].to_numpy())
     ranked.insert(ranked.columns.get_loc("excluded"), "front", front)  # type: ignore[arg-type]
@@ -124,18 +102,6 @@ def best_line(ranked: pd.DataFrame, metric: str, labels: Mapping[str, str]) -> s
     ties = int(((ranked[metric] == first[metric]) & (ranked["excluded"] == "")).sum()) - 1
     tie = f", tied with {ties} other{'s' * (ties > 1)}" if ties else ""
     return f"{labels[first['config_hash']]}, {metric} {first[metric]:.1f}{spread}{tie}"
-
-
-def pareto_front(values: np.ndarray) -> np.ndarray:
-    """[n] bool: rows of values [n, objectives] that no other row dominates; NaN is never on the front."""
-    front = np.zeros(len(values), bool)
-    kept = values[:0]
-    for n in np.lexsort(-values.T[::-1]):  # what dominates a row comes before it
-        dominated = (kept >= values[n]).all(axis=1) & (kept > values[n]).any(axis=1)
-        if not dominated.any() and not np.isnan(values[n]).any():
-            front[n] = True
-            kept = np.vstack([kept, values[n]])
-    return front
 
 
 def paired_comparisons(frame: pd.DataFrame, metric: str, best: str) -> pd.DataFrame:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import pandas as pd
 
 from tclap.report.grid import SYMBOL_OF, text_grid
-from tclap.report.leaderboard import Guard, best_line, rank, ranking_cells
+from tclap.report.leaderboard import best_line, rank, ranking_cells
 from tclap.report.render import markdown
 from tclap.report.tables import hash_labels, setting_columns
+from tclap.sweep.stopping import Guard
 
 MOST_ROWS = 20
 

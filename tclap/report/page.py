@@ -14,13 +14,14 @@ from tclap.report.behind import Behind
 from tclap.report.curves import curves_figure
 from tclap.report.figures import change_figure, pairs_figure
 from tclap.report.grid import SYMBOL_OF, About, Grid, text_grid
-from tclap.report.leaderboard import NOTE, Guard, best_line, rank, ranking_cells, spread
+from tclap.report.leaderboard import NOTE, best_line, rank, ranking_cells, spread
 from tclap.report.mistakes import mistakes_html
 from tclap.report.plotly_page import plot, sections, with_plotly
 from tclap.report.render import html_table
 from tclap.report.study_plots import study_plots
 from tclap.report.tables import grids_of, hash_labels, setting_columns
 from tclap.sweep.curve import SHOWN
+from tclap.sweep.stopping import Guard
 
 LOSS = "train/loss"
 

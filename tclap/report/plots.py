@@ -12,7 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from tclap.axes import AXES, COEFFICIENTS, shown
-from tclap.report.grid import LOWER_IS_BETTER, About, best_of_column, means_and_halves
+from tclap.report.grid import LOWER_IS_BETTER, About, best_of_column, means_and_halves, stopped_steps
 
 MOST_ROWS = 40
 AXIS_OF = {axis.column: axis for axis in AXES}
@@ -28,8 +28,10 @@ def table_picture(frame: pd.DataFrame, columns: Sequence[str], about: About, pat
     more than `MOST_ROWS` configurations it shows those with the best zste/temporal.
     """
     means, _ = means_and_halves(frame, columns)
-    best = best_of_column(means)
-    names = np.array(_row_names(frame))
+    stopped = stopped_steps(frame)
+    best = best_of_column(means.mask(stopped > 0))
+    early = [f"  (stopped at {step})" if step else "" for step in stopped]
+    names = np.array([name + text for name, text in zip(_row_names(frame), early, strict=True)])
     kept = np.arange(len(means))
     if len(means) > MOST_ROWS:
         temporal = means_and_halves(frame, ["temporal"])[0]["temporal"] if "temporal" in frame else means.mean(axis=1)

@@ -24,7 +24,7 @@ from tclap.axes import shown
 from tclap.places import write_atomically
 from tclap.report.curves import LAYOUT
 from tclap.report.figures import pareto_figure
-from tclap.report.grid import SYMBOL_OF
+from tclap.report.grid import SYMBOL_OF, stopped_steps
 from tclap.report.leaderboard import column_of, rank
 from tclap.report.plotly_page import sections, with_plotly
 from tclap.report.tables import hash_labels, setting_columns
@@ -56,12 +56,14 @@ def study_plots(frame: pd.DataFrame, objectives: Sequence[str], ranked: pd.DataF
     means.columns = pd.Index(objectives)
     names = setting_columns(frame)
     settings = frame.groupby("config_hash", sort=False)[names].first().astype(object)
-    complete = means.notna().all(axis=1)
-    means, settings = means[complete], settings[complete]
+    complete, whole = means.notna().all(axis=1), stopped_steps(frame) == 0
+    means, settings = means[complete & whole], settings[complete & whole]
     if means.empty:
         return StudyPlots({}, (f"no configuration has {' and '.join(objectives)}",))
     varying = [name for name in names if settings[name].nunique(dropna=False) > 1]
     notes = _moving_together(settings[varying])
+    if not whole.all():
+        notes.append(f"{(~whole).sum()} configurations that were stopped early are on the Pareto front's picture alone")
     if len(means) > MOST_TRIALS:
         kept = _spread(means)
         notes.append(

@@ -15,7 +15,7 @@ from tclap.config import Configuration, config_hash
 from tclap.evaluation.statistics import Score, t_half_width
 from tclap.evaluation.zste import COLUMNS, metric_values
 from tclap.places import write_atomically
-from tclap.report.grid import About, Grid, score_grid
+from tclap.report.grid import STOPPED_AT, About, Grid, score_grid
 from tclap.report.plots import table_picture
 from tclap.report.render import html_page, latex, markdown
 from tclap.sweep.ledger import Result
@@ -78,8 +78,8 @@ def long_frame(rows: Iterable[tuple[Configuration, int, Mapping[str, float]]]) -
     """One row for each (configuration, seed, metrics by their MLflow names), in the order given; scores in percent.
 
     Columns: KEYS, every other setting that varies among the configurations, `seed`, SHOWN, the other metrics by name,
-    and `config_hash`. ZSTE metrics lose their "zste/". A setting that a configuration does not have is None. Stage-A
-    runs have no row.
+    `stopped_at` if some were stopped early, and `config_hash`. ZSTE metrics lose their "zste/". A setting that a
+    configuration does not have is None. Stage-A runs have no row.
     """
     given = list(rows)
     distinct = list(dict.fromkeys(configuration for configuration, _, _ in given))
@@ -124,6 +124,8 @@ def metric_of(column: str) -> str:
 
 def _metrics(result: Result) -> dict[str, float]:
     metrics = metric_values(result.scores)
+    if result.stopped_at is not None:
+        metrics[STOPPED_AT] = float(result.stopped_at)
     for benchmark, scores in result.retrieval.items():
         metrics |= {f"retrieval/{benchmark}/{name}": score.value for name, score in scores.items()}
     return metrics
@@ -162,14 +164,17 @@ def write_tables(
     grids = grids or grids_of(frame, about, links or {}, warning)
     settings = setting_columns(frame)
     paths = [stem.with_suffix(suffix) for suffix in (".csv", ".md", ".html", ".png", ".tex")]
-    write_atomically(paths[0], frame[[*settings, "seed", *SHOWN]].to_csv(index=False, lineterminator="\n"))
+    # Whole numbers, and nothing where nothing was stopped.
+    stopped = frame[[STOPPED_AT]].astype("Int64") if STOPPED_AT in frame else pd.DataFrame(index=frame.index)
+    written = pd.concat([frame[[*settings, "seed"]], stopped, frame[SHOWN]], axis=1)
+    write_atomically(paths[0], written.to_csv(index=False, lineterminator="\n"))
     write_atomically(paths[1], markdown(grids))
     write_atomically(paths[2], html_page(stem.name, grids))
     table_picture(frame, [*SHOWN, *order_columns(frame)], about, paths[3])
     write_atomically(paths[4], latex(grids))
     if len(grids) > 1:
         paths.append(stem.with_name(f"{stem.name}_order.csv"))
-        order = frame[[*settings, "seed", *order_columns(frame)]]
+        order = pd.concat([frame[[*settings, "seed"]], stopped, frame[order_columns(frame)]], axis=1)
         write_atomically(paths[5], order.to_csv(index=False, lineterminator="\n"))
     return paths
 

@@ -26,12 +26,17 @@ METRICS = ("order", "temporal")  # means of ZSTE; the second where results are o
 
 
 def contenders(configurations: Sequence[Configuration], seeds: Sequence[int], ledger: Ledger) -> list[Configuration]:
-    """Those that may be the best, the best one among them, in the order given; without those that lack a seed.
+    """Those that may be the best, the best one among them, in the order given; without those that lack a seed or were
+    stopped early.
 
     One seed alone tells nothing, so then it is all of them.
     """
     results = {c: ledger.of(c, seeds) for c in configurations}
-    whole = {c: of_one for c, of_one in results.items() if len(of_one) == len(seeds)}
+    whole = {
+        c: of_one
+        for c, of_one in results.items()
+        if len(of_one) == len(seeds) and all(result.stopped_at is None for result in of_one)
+    }
     if not whole:
         return []
     metric = METRICS[0] if all(METRICS[0] in summary(r.scores) for rs in whole.values() for r in rs) else METRICS[1]
@@ -81,8 +86,7 @@ class AdaptiveSource:
             dict.fromkeys(
                 (job.configuration, seed)
                 for job in self.jobs
-                for seed in job.seeds
-                if self._ledger.get(job.configuration, seed) is None
+                for seed in self._ledger.seeds_left(job.configuration, job.seeds)
             )
         )
 

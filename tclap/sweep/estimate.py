@@ -34,9 +34,11 @@ class Estimate:
         if name in self._running:
             self._running[name] = min(steps, self._left[name])
 
-    def ended(self, job: Job) -> None:
-        self._running.pop(job.hash, None)
-        self._taken += self._left.pop(job.hash, 0)
+    def ended(self, job: Job, early: bool = False) -> None:
+        """early: without its other steps."""
+        taken = self._running.pop(job.hash, 0)
+        left = self._left.pop(job.hash, 0)
+        self._taken += taken if early else left
 
     @property
     def jobs_left(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from tclap.axes import find_axis, value_of
 from tclap.config import Configuration, config_hash
 from tclap.errors import InputError
 from tclap.sweep.ledger import Ledger
+from tclap.sweep.outcome import Outcome
 from tclap.sweep.recorded import done_configurations
-from tclap.sweep.study import Choices, distributions, key, visited
+from tclap.sweep.study import Choices, add, distributions, key, visited
 
 MAKES_A_STUDY = 0  # the first record's op_code
 # What Optuna raises when a journal's records, each of them JSON, make no sense together.
@@ -96,19 +97,17 @@ def rebuild(
     study: optuna.study.Study,
     choices: Choices,
     points: Iterator[dict[str, Any]],
-    values_of: Callable[[dict[str, Any]], Sequence[float] | None],
+    outcome_at: Callable[[dict[str, Any]], Outcome | None],
 ) -> int:
     """Tell a new study what is done; returns how many points that was.
 
-    values_of: the objectives of a point whose results are all there, else None.
+    outcome_at: that of a point whose results are all there, else None.
     """
     known: Mapping[Any, Any] = visited(study, choices)
     count = 0
     for point in points:
-        values = values_of(point)
-        if values is not None and key(point) not in known:
-            study.add_trial(
-                optuna.trial.create_trial(params=point, distributions=distributions(choices), values=list(values))
-            )
+        outcome = outcome_at(point)
+        if outcome is not None and key(point) not in known:
+            add(study, point, distributions(choices), outcome)
             count += 1
     return count

@@ -37,6 +37,7 @@ class Result:
     run_id: str | None = None  # MLflow's
     retrieval: dict[str, dict[str, Score]] = field(default_factory=dict)  # benchmark -> "t2a_r1", ... -> score
     curve: Curve = field(default_factory=dict)  # with --evaluate-every; its last point is that of `scores`
+    stopped_at: int | None = None  # the step at which it was stopped early; its state lies beside it
 
     @property
     def key(self) -> Key:
@@ -44,11 +45,17 @@ class Result:
 
 
 class Ledger:
-    """The results of the sweep in `folder` by configuration and seed, in memory."""
+    """The results of the sweep in `folder` by configuration and seed, in memory.
 
-    def __init__(self, folder: Place, results: Iterable[Result] = ()) -> None:
-        self._folder = folder
-        self._results = {result.key: result for result in results}
+    stops_early: whether what was stopped early counts as done; else it is left out, and goes on.
+    """
+
+    def __init__(self, folder: Place, results: Iterable[Result] = (), stops_early: bool = True) -> None:
+        self._folder, self._stops_early = folder, stops_early
+        self._results = {result.key: result for result in results if self._counts(result)}
+
+    def _counts(self, result: Result) -> bool:
+        return self._stops_early or result.stopped_at is None
 
     @property
     def folder(self) -> Place:
@@ -61,7 +68,7 @@ class Ledger:
         """Read what is there of one configuration: its job ended without saying which seeds are done."""
         for seed in seeds:
             result = read_result(seed_folder(self._folder, configuration, seed))
-            if result is not None:
+            if result is not None and self._counts(result):
                 self.add(result)
 
     def get(self, configuration: Configuration, seed: int) -> Result | None:
@@ -73,21 +80,34 @@ class Ledger:
         return [self._results[name, seed] for seed in seeds if (name, seed) in self._results]
 
     def is_done(self, configuration: Configuration, seeds: Iterable[int]) -> bool:
-        name = config_hash(configuration)
-        return all((name, seed) in self._results for seed in seeds)
+        return not self.seeds_left(configuration, seeds)
+
+    def seeds_left(self, configuration: Configuration, seeds: Iterable[int]) -> list[int]:
+        """Those of `seeds` that are to be run."""
+        wanted = list(seeds)
+        return seeds_left(wanted, self.of(configuration, wanted))
 
     @property
     def results(self) -> Mapping[Key, Result]:
         return self._results
 
 
-def read_ledger(sweep: Place) -> Ledger:
+def seeds_left(seeds: Iterable[int], done: Iterable[Result]) -> list[int]:
+    """Those of a configuration's `seeds` without a result in `done`; none if one was stopped early: it decides."""
+    found = {result.seed: result for result in done}
+    if any(result.stopped_at is not None for result in found.values()):
+        return []
+    return [seed for seed in seeds if seed not in found]
+
+
+def read_ledger(sweep: Place, stops_early: bool = True) -> Ledger:
     """Everything that is done below the sweep's folder: one listing, and the files read side by side.
 
-    Raises InputError naming a file that is no result of this version.
+    stops_early: as for `Ledger`. Raises InputError naming a file that is no result of this version.
     """
     with ThreadPoolExecutor(READERS) as pool:
-        return Ledger(sweep, pool.map(_read, sorted(trials_folder(sweep).glob(f"*/*/{RESULT}"))))
+        found = pool.map(_read, sorted(trials_folder(sweep).glob(f"*/*/{RESULT}")))
+        return Ledger(sweep, found, stops_early)
 
 
 def write_result(folder: Place, result: Result) -> None:
@@ -114,6 +134,11 @@ def read_details(folder: Place) -> Details | None:
         return details_.from_json(path.read_text(encoding="utf-8"))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path} is not of this version of tclap: delete it, and reports do without it") from error
+
+
+def drop_result(folder: Place) -> None:
+    """Take a seed that was stopped early for one that is not done; its state is where it goes on."""
+    (folder / RESULT).unlink(missing_ok=True)
 
 
 def to_json(result: Result) -> str:

@@ -36,7 +36,7 @@ class Plan:
 
     def left(self, ledger: Ledger) -> list[tuple[Configuration, int]]:
         """Every configuration and seed that is not done."""
-        return [(job.configuration, s) for job in self.jobs for s in job.seeds if not ledger.get(job.configuration, s)]
+        return [(j.configuration, seed) for j in self.jobs for seed in ledger.seeds_left(j.configuration, j.seeds)]
 
 
 def make_plan(configurations: Iterable[Configuration], seeds: Sequence[int]) -> Plan:
@@ -67,16 +67,18 @@ def describe(plan: Plan, ledger: Ledger, price: Price | None = None) -> str:
         lines.append(f"{runs - left} of {runs} runs are done")
     remaining, differ = 0, varying(plan.trials())
     for job in plan.jobs:
-        finished = [result.seed for result in ledger.of(job.configuration, job.seeds)]
+        done = ledger.of(job.configuration, job.seeds)
+        finished, to_run = [result.seed for result in done], ledger.seeds_left(job.configuration, job.seeds)
         steps = job.configuration.optimiser.steps
-        remaining += steps * (len(job.seeds) - len(finished))
+        remaining += steps * len(to_run)
         notes = [f"{steps} steps"]
         if job.parent:
             notes.append(f"starts from {job.parent}")
         if users[job.hash]:
             notes.append(f"shared by {users[job.hash]} AB configurations")
+        stopped = [result.stopped_at for result in done if result.stopped_at is not None]
         if finished:
-            notes.append("done" if len(finished) == len(job.seeds) else f"seeds {finished} done")
+            notes.append(f"seeds {finished} done" if to_run else f"stopped at {stopped[0]}" if stopped else "done")
         lines.append(f"  {job.hash}  {label(job.configuration, differ)}  ({', '.join(notes)})")
     lines.append(estimate_line(remaining, price or price_of(ledger.results.values(), FINISHED)))
     return "\n".join(lines)
@@ -100,7 +102,7 @@ def describe_search(shared: Plan, ledger: Ledger, limit: int, done: int, price: 
     seeds = f"{len(shared.seeds)} seed{'s' * (len(shared.seeds) > 1)}"
     lines = [f"{limit} trials, {done} of them done, each {seeds} of {each} steps"]
     for job in shared.stage_a_jobs():
-        left = len(job.seeds) - len(ledger.of(job.configuration, job.seeds))
+        left = len(ledger.seeds_left(job.configuration, job.seeds))
         state = f"{left} to train" if left else "done"
         lines.append(f"  {job.hash}  {label(job.configuration)}  ({job.configuration.optimiser.steps} steps, {state})")
     lines.append(estimate_line(search_steps(shared, ledger, max(0, limit - done)), price))

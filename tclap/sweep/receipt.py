@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from tclap.config import Configuration, config_hash
-from tclap.sweep.ledger import Key, Ledger
+from tclap.sweep.ledger import Key, Ledger, Result
 
 
 def receipt(
@@ -29,10 +29,19 @@ def receipt(
     planned = "no time was planned" if planned_s is None else f"{planned_s / 60:.1f} min of training were planned"
     count = f"{len(new)} run{'s' * (len(new) > 1)}"
     lines = [f"receipt: {count} in {wall_s / 60:.1f} min; {planned}, {trained_s / 60:.1f} min spent over all lanes"]
-    lines += _stages(ledger, new.keys(), configurations)
+    lines += _stages(ledger, new.keys(), configurations) + _stopped(new, configurations)
     if prepared_s is not None and len(new) > 1:
         lines.append(f"  base model and features: ready after {prepared_s:.0f} s, once for {count}")
     return "\n".join(lines)
+
+
+def _stopped(new: Mapping[Key, Result], configurations: Sequence[Configuration]) -> list[str]:
+    """What it saved that trials were stopped early, in steps of the seed that was stopped; its others did not run."""
+    steps = {config_hash(c): c.optimiser.steps for c in configurations}
+    spared = [steps[r.config_hash] - r.stopped_at for r in new.values() if r.stopped_at and r.config_hash in steps]
+    if not spared:
+        return []
+    return [f"  stopped early: {len(spared)} trial{'s' * (len(spared) > 1)}, which saved {sum(spared)} steps of a seed"]
 
 
 def _stages(ledger: Ledger, new: Collection[Key], configurations: Sequence[Configuration]) -> list[str]:

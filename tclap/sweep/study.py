@@ -30,6 +30,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tclap.errors import InputError
 from tclap.redact import shown
 from tclap.sweep.claim import differences
+from tclap.sweep.outcome import STOPPED_EARLY, Outcome
 from tclap.sweep.space import Choices, Range, beside, listed, size
 
 Study = optuna.study.Study
@@ -230,24 +231,27 @@ def _distribution(values: Sequence[Any] | Range) -> BaseDistribution:
     return CategoricalDistribution(values)
 
 
-def tell(study: optuna.study.Study, number: int, values: Sequence[float] | None) -> None:
+def tell(study: optuna.study.Study, number: int, outcome: Outcome | None) -> None:
     """End a trial with its objectives, or as failed where there are none or one is not finite.
 
     One that has ended stays as it is: a storage may have taken what it did not answer.
     """
-    if values is None or not all(map(math.isfinite, values)):
+    if outcome is None or not all(map(math.isfinite, outcome.values)):
         study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
-    else:
-        study.tell(number, list(values), skip_if_finished=True)
+        return
+    told = study.get_trials(deepcopy=False)[number]
+    if outcome.constraints.keys() - told.constraints.keys() and not told.state.is_finished():
+        Trial(study, told._trial_id).set_constraint(STOPPED_EARLY, outcome.lacking)
+    study.tell(number, list(outcome.values), skip_if_finished=True)
 
 
 def take_up(
-    study: optuna.study.Study, choices: Choices, values_of: Callable[[dict[str, Any]], Sequence[float] | None]
+    study: optuna.study.Study, choices: Choices, outcome_at: Callable[[dict[str, Any]], Outcome | None]
 ) -> None:
     """After a start: tell the trials of dead processes, and enqueue again what was interrupted, has failed or is lost.
 
-    values_of: the objectives of a point whose results are there, else None: so, too, where they were deleted after the
-    study was told. Call it while no trial runs.
+    outcome_at: that of a point whose results are there, else None: so, too, where they were deleted after the study was
+    told, or were stopped early and go on now. Call it while no trial runs.
     """
     trials = study.get_trials(deepcopy=False)
     queued = {t.user_attrs.get(RETRY_OF) for t in trials if t.state == TrialState.WAITING}
@@ -259,16 +263,31 @@ def take_up(
     for trial in points.values():
         if trial.number in queued:
             continue
-        values = values_of(trial.params)
+        outcome = outcome_at(trial.params)
         if trial.state == TrialState.RUNNING:
-            tell(study, trial.number, values)
-        elif values is not None and trial.state == TrialState.FAIL:
+            tell(study, trial.number, outcome)
+        elif outcome is not None and trial.state == TrialState.FAIL:
             # It was done after the study was told: the results are what counts.
-            study.add_trial(
-                optuna.trial.create_trial(params=trial.params, distributions=trial.distributions, values=list(values))
-            )
-        if values is None:
+            add(study, trial.params, trial.distributions, outcome)
+        if outcome is None:
             study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
+
+
+def add(
+    study: optuna.study.Study,
+    point: Mapping[str, Any],
+    drawn_from: Mapping[str, BaseDistribution],
+    outcome: Outcome,
+) -> None:
+    """A further trial that has ended."""
+    study.add_trial(
+        optuna.trial.create_trial(
+            params=dict(point),
+            distributions=dict(drawn_from),
+            values=list(outcome.values),
+            constraints=outcome.constraints,
+        )
+    )
 
 
 def enqueue_first(study: optuna.study.Study, choices: Choices, points: Iterable[dict[str, Any]]) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from tclap.config import Configuration
 from tclap.sweep.job import Job
+from tclap.sweep.outcome import Outcome
 from tclap.sweep.sources import WAIT
 from tclap.sweep.study import STORAGE_ERRORS, Choices, Study, ask, tell
 
@@ -40,7 +41,7 @@ class StudySource:
         self._going_on = {job.hash for job in stage_a}  # stage-A runs that have not ended
         self._held: list[Job] = []
         self._numbers: dict[str, int] = {}  # config_hash -> Optuna's trial number
-        self._untold: dict[int, list[float] | None] = {}  # what the study's storage has not taken yet
+        self._untold: dict[int, Outcome | None] = {}  # what the study's storage has not taken yet
         self._away = False  # that storage, the last time
         self.asked: list[dict[str, Any]] = []  # the points suggested
 
@@ -82,7 +83,10 @@ class StudySource:
         if number is None:
             return  # a stage-A run
         complete = metrics is not None and all(name in metrics for name in self._objectives)
-        self._untold[number] = [metrics[name] for name in self._objectives] if metrics and complete else None
+        stopped_at = None if metrics is None else metrics.get("stopped_at")
+        lacking = 0.0 if stopped_at is None else 1 - stopped_at / job.configuration.optimiser.steps
+        values = [metrics[name] for name in self._objectives] if metrics and complete else None
+        self._untold[number] = None if values is None else Outcome(values, lacking)
         self.tell_untold()
 
     def tell_untold(self) -> None:

@@ -24,6 +24,9 @@ class Sweep:
     experiment_id: str
     parent_run_id: str
     evaluate_every: int = 0  # steps of a stage from one scoring of the suite to the next; 0: only at its end
+    stop_early: bool = False
+    objectives: tuple[str, ...] = ()  # by which trials are compared for that
+    guards: tuple[str, ...] = ()  # that stop a trial as well
     varying: tuple[str, ...] = ()  # names of the axes that its configurations differ in, for the names of runs
 
     @property

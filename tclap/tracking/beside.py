@@ -95,15 +95,20 @@ class RunBeside:
         extra: Mapping[str, float],
         step: int,
         details: Details | None = None,
+        stopped: str = "",
     ) -> str:
-        """Write everything of a seed that has ended after so many steps, and end the run; returns its id."""
+        """Write everything of a seed that has ended after so many steps, and end the run; returns its id.
+
+        stopped: why it was stopped early, if it was.
+        """
         self.flush()
         logged = step in self._scored
-        runs.finish(self._client, self._run_id, scores, saved, extra, step, details, logged=logged)
+        runs.finish(self._client, self._run_id, scores, saved, extra, step, details, logged, stopped)
         return self._run_id
 
     def _open(self) -> None:
         self._client, self._run_id = open_run(self._sweep, self._configuration, self._seed)
+        runs.go_on(self._client, self._run_id)
         history = self._client.get_metric_history(self._run_id, "train/loss")
         self._first = 1 + max((metric.step for metric in history), default=-1)
         self._scored = {metric.step for metric in self._client.get_metric_history(self._run_id, runs.ALWAYS_SCORED)}

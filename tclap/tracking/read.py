@@ -20,7 +20,7 @@ from tclap.config import Configuration, config_hash, from_record
 from tclap.errors import InputError
 from tclap.places import Place
 from tclap.redact import shown
-from tclap.report.grid import About
+from tclap.report.grid import STOPPED_AT, About
 from tclap.report.tables import ROWS, about_scores, long_frame
 from tclap.tracking import runs as tracking
 from tclap.tracking.excluded import EXCLUDED
@@ -38,6 +38,7 @@ class Trial:
     configuration: Configuration
     seed: int
     metrics: dict[str, float]
+    stopped_at: float | None = None  # the step at which it was stopped early
 
     @property
     def config_hash(self) -> str:
@@ -73,8 +74,9 @@ class SweepRecord:
     def frame(self) -> pd.DataFrame:
         """The same long frame that the sweep itself made its table from."""
         return long_frame(
-            (trial.configuration, trial.seed, {k: v for k, v in trial.metrics.items() if k.startswith(SCORES)})
+            (trial.configuration, trial.seed, {k: v for k, v in trial.metrics.items() if k.startswith(SCORES)} | early)
             for trial in self.trials
+            for early in [{} if trial.stopped_at is None else {STOPPED_AT: trial.stopped_at}]
         )
 
 
@@ -155,7 +157,8 @@ def _trial(run: Run) -> Trial:
             f"run {run.info.run_id} says config_hash {tags['config_hash']}, but its parameters give "
             f"{config_hash(configuration)}: another version of tclap logged it"
         )
-    return Trial(run.info.run_id, configuration, int(tags["seed"]), dict(run.data.metrics))
+    stopped_at = float(tags[tracking.STOPPED_AT]) if tracking.STOPPED_AT in tags else None
+    return Trial(run.info.run_id, configuration, int(tags["seed"]), dict(run.data.metrics), stopped_at)
 
 
 def nested(params: Mapping[str, str]) -> dict[str, Any]:

@@ -37,11 +37,13 @@ def relog(
     client.set_tag(run_id, "host", result.host)
     extra = {"train_s": result.train_s, **tracking.retrieval_metrics(result.retrieval), **best_metrics(result.curve)}
     scored = {metric.step for metric in client.get_metric_history(run_id, tracking.ALWAYS_SCORED)}
-    last, now_ms = configuration.optimiser.steps, int(time.time() * 1000)
+    last = configuration.optimiser.steps if result.stopped_at is None else result.stopped_at
+    now_ms = int(time.time() * 1000)
     for step, values in result.curve.items():
         if step not in {*scored, last}:  # the last is logged with the final scores
             client.log_batch(run_id, metrics=[Metric(name, value, now_ms, step) for name, value in values.items()])
-    tracking.finish(client, run_id, result.scores, saved, extra, last, details, logged=last in scored)
+    stopped = "" if result.stopped_at is None else AGAIN
+    tracking.finish(client, run_id, result.scores, saved, extra, last, details, last in scored, stopped)
     return run_id
 
 

@@ -48,6 +48,7 @@ ALWAYS_SCORED = "zste/1"  # at every step at which the suite was scored
 PAIRS_FILE = "order_by_pair.csv"  # percent right: rows are the class that comes first, columns the second
 BOUNDS = ("zste_low/", "zste_high/")  # what the metrics of an interval's ends begin with
 ASKED = "asked."  # before a setting that may be another one at every start
+STOPPED_AT, STOPPED_WHY = "stopped_at", "stopped_why"  # tags of a run that was stopped early
 BATCH_METRICS = 900  # MLflow takes 1000 metrics in one log_batch
 
 
@@ -195,12 +196,13 @@ def finish(
     step: int,
     details: Details | None = None,
     logged: bool = False,
+    stopped: str = "",
 ) -> None:
     """Log checkpoint, scores.json and what lies behind the scores, then every final metric, as those of the checkpoint,
     and the `done` tag at once, and end the run.
 
     step: how many steps of its stage were taken: the metrics' step. logged: the run has those metrics already, from a
-    process that was killed before it could write its result.
+    process that was killed before it could write its result. stopped: why it was stopped early after those steps.
     """
     client.log_artifacts(run_id, str(checkpoint), "checkpoint")
     log_score_facts(client, run_id, scores)
@@ -208,8 +210,20 @@ def finish(
         client.log_text(run_id, details_json(details), DETAILS)
         client.log_text(run_id, details.pairs().to_csv(lineterminator="\n"), PAIRS_FILE)
     values = {} if logged else {**score_metrics(scores), **extra}
-    log_checkpoint_model(client, run_id, values, step, int(time.time() * 1000), run_tags={"done": "true"})
+    early = {STOPPED_AT: str(step), STOPPED_WHY: stopped} if stopped else {}
+    log_checkpoint_model(client, run_id, values, step, int(time.time() * 1000), run_tags={"done": "true", **early})
     client.set_terminated(run_id, "FINISHED")
+
+
+def go_on(client: MlflowClient, run_id: str) -> None:
+    """Take back that a run is done, and its checkpoint's model: one that was stopped early goes on."""
+    run = client.get_run(run_id)
+    if STOPPED_AT not in run.data.tags:
+        return
+    for model in client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'"):
+        client.delete_logged_model(model.model_id)
+    for key in ("done", STOPPED_WHY, STOPPED_AT):  # the last is what says that there is something to take back
+        client.delete_tag(run_id, key)
 
 
 def log_score_facts(client: MlflowClient, run_id: str, scores: Mapping[str, Score]) -> None:

@@ -44,7 +44,7 @@ def test_the_parent_and_the_report_show_the_best(
     board = Board(start, store, lambda: configurations, OBJECTIVES)
     assert board.update("nothing yet")
     assert store.client.get_run(store.run_id).data.metrics == {}
-    lane = desk(sweep_of(start, store, ()))
+    lane = desk(sweep_of(start, store, (), OBJECTIVES))
     for configuration in configurations:
         lane.do(Job(configuration, (0,)))
         start.ledger.look_again(configuration, [0])

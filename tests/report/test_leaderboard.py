@@ -9,18 +9,16 @@ from scipy import stats
 from tclap.errors import InputError
 from tclap.evaluation.statistics import t_half_width
 from tclap.report.leaderboard import (
-    Guard,
     column_of,
     paired_cells,
     paired_comparisons,
-    pareto_front,
-    parse_guard,
     rank,
     ranking_cells,
     winner,
     write_leaderboard,
 )
 from tclap.report.tables import write_tables
+from tclap.sweep.stopping import Guard, pareto_front, parse_guard
 from tests.report.conftest import Frame
 
 THREE = {(1, 0, 1e-3): [60.0, 62.0, 67.0], (0, 0, 1e-3): [50.0, 51.0, 52.0], (1, 1, 1e-3): [70.0, 71.0, 75.0]}

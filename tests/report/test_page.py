@@ -16,12 +16,13 @@ from tclap.report.behind import Behind, look_behind
 from tclap.report.curves import history_frame
 from tclap.report.figures import change_figure, pairs_figure
 from tclap.report.grid import About
-from tclap.report.leaderboard import best_line, parse_guard, rank
+from tclap.report.leaderboard import best_line, rank
 from tclap.report.mistakes import Mistake
 from tclap.report.note import sweep_note
 from tclap.report.page import Page, write_order_page, write_page
 from tclap.report.tables import hash_labels
 from tclap.sweep.ledger import write_details
+from tclap.sweep.stopping import parse_guard
 from tests.report.conftest import Frame
 
 BOTH = ("zste/temporal", "zste/1")

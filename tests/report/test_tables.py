@@ -14,6 +14,7 @@ from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
 from tclap.report.leaderboard import rank
 from tclap.report.note import sweep_note
 from tclap.report.page import Page, page_html
+from tclap.report.study_plots import study_plots
 from tclap.report.tables import (
     SHOWN,
     about_scores,
@@ -25,6 +26,7 @@ from tclap.report.tables import (
     write_tables,
 )
 from tclap.sweep.ledger import Result
+from tests.report.conftest import Frame
 
 STORED = Path(__file__).parent / "data" / "table4.csv"
 ROWS = [("B", 0, 0, 0, 0), ("B", 1, 0, 1, 0), ("AB", 1, 1, 1, 1)]
@@ -209,3 +211,24 @@ def test_frames_of_many_results_grow_linearly() -> None:
         return time.process_time() - start
 
     assert seconds(2000) < 12 * seconds(500)  # 4 times if linear, 16 if quadratic
+
+
+def test_what_was_stopped_early_says_so_everywhere_and_can_neither_win_nor_be_bold(
+    frame_of: Frame, tmp_path: Path
+) -> None:
+    """It has the best numbers: those of a part of the steps."""
+    frame = frame_of({(1, 0, 1e-3): [60.0], (0, 0, 1e-3): [50.0], (1, 1, 1e-3): [40.0]})
+    frame["3A"] = [90.0, 80.0, 70.0]
+    frame["stopped_at"] = [75.0, np.nan, np.nan]
+    ranked = rank(frame, "zste/temporal", (), ("zste/temporal", "zste/1"))
+    assert ranked["excluded"].tolist() == ["", "", "stopped at step 75"]
+    assert ranked["front"].tolist() == [True, True, False]
+    csv, md, html, _, tex = write_tables(frame, tmp_path / "t")
+    assert pd.read_csv(csv)["stopped_at"].dropna().tolist() == [75]
+    assert ",75," in csv.read_text()
+    for file in (md, html, tex):
+        assert "ours (1), stopped at step 75" in file.read_text()
+    assert "**80.0**" in md.read_text()
+    assert "**90.0**" not in md.read_text()
+    notes = study_plots(frame, ("zste/temporal", "zste/1")).notes
+    assert any("1 configurations that were stopped early" in note for note in notes)

@@ -10,12 +10,13 @@ import pytest
 from tclap.errors import InputError
 from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS, ORDER
-from tclap.lanes.search import _objectives_at
+from tclap.lanes.search import _outcome_at
 from tclap.places import checkpoint_folder
 from tclap.search_flags import SearchSettings
 from tclap.sweep import journal
 from tclap.sweep import study as studies
 from tclap.sweep.ledger import Result, read_ledger, write_result
+from tclap.sweep.outcome import Outcome
 from tclap.training import checkpoint
 
 
@@ -45,7 +46,7 @@ def searched(settings: SearchSettings, mini) -> Path:
         checkpoint.save(place, mini, {"configuration": configuration.model_dump(mode="json"), "seed": 0})
         scores = {name: Score(10.0 * number, 0.0, 100.0, 9, 50.0) for name in (*COLUMNS, *EXTRA_COLUMNS, *ORDER)}
         write_result(place.parent, Result(place.parent.parent.name, 0, scores, 1.0, 3, "here"))
-        studies.tell(study, trial.number, [10.0 * number, 10.0 * number])
+        studies.tell(study, trial.number, Outcome([10.0 * number, 10.0 * number]))
     return file
 
 
@@ -82,7 +83,7 @@ def test_a_damaged_journal_is_kept_and_made_again_from_the_results(settings, sea
     study = studies.open_study("s", searched, "random", 0, settings.objectives)
     ledger = read_ledger(settings.sweep_folder)
     points = journal.done_points(ledger, settings.choices(), settings.at)
-    assert journal.rebuild(study, settings.choices(), points, lambda p: _objectives_at(settings, ledger, p)) == 5
+    assert journal.rebuild(study, settings.choices(), points, lambda p: _outcome_at(settings, ledger, p)) == 5
     assert {k: t.values for k, t in visited(settings, searched).items()} == before
     assert journal.set_aside_if_damaged(searched) is None
     trial = studies.ask(study, settings.choices(), 100, False, 0)

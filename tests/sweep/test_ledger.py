@@ -9,7 +9,7 @@ from tclap.config import config_hash
 from tclap.errors import InputError
 from tclap.evaluation.statistics import Score
 from tclap.places import seed_folder
-from tclap.sweep.ledger import Ledger, Result, from_json, read_ledger, read_result, to_json, write_result
+from tclap.sweep.ledger import Ledger, Result, drop_result, from_json, read_ledger, read_result, to_json, write_result
 from tests.tracking.conftest import configuration
 
 ONE, OTHER = configuration(1), configuration(2)
@@ -32,6 +32,19 @@ def test_a_result_keeps_its_curve_and_an_older_one_has_none(tmp_path):
     older = json.loads(to_json(curved))
     del older["curve"]
     assert from_json(json.dumps(older)) == result(ONE, 0)
+
+
+def test_a_stopped_result_decides_for_all_seeds_unless_it_is_to_go_on(tmp_path):
+    write_result(seed_folder(tmp_path, ONE, 0), replace(result(ONE, 0), stopped_at=2))
+    stopped = read_ledger(tmp_path)
+    assert stopped.seeds_left(ONE, (0, 1)) == []
+    assert stopped.get(ONE, 0).stopped_at == 2
+    going_on = read_ledger(tmp_path, stops_early=False)
+    assert going_on.seeds_left(ONE, (0, 1)) == [0, 1]
+    going_on.look_again(ONE, (0, 1))
+    assert not going_on.results
+    drop_result(seed_folder(tmp_path, ONE, 0))
+    assert read_ledger(tmp_path).seeds_left(ONE, (0, 1)) == [0, 1]
 
 
 def test_everything_below_the_folder_is_read_and_nothing_else(tmp_path):

@@ -16,6 +16,7 @@ from tclap.search_flags import SearchSettings
 from tclap.sweep import journal
 from tclap.sweep import study as studies
 from tclap.sweep.job import Job
+from tclap.sweep.outcome import STOPPED_EARLY, Outcome
 from tclap.sweep.sources import WAIT
 from tclap.sweep.space import size
 from tclap.sweep.study_source import StudySource
@@ -63,7 +64,8 @@ def drive(source, at_once=3, most=10**6):
 
 
 def _known(results, point):
-    return results.get(SETTINGS.at(point).model_dump_json())
+    values = results.get(SETTINGS.at(point).model_dump_json())
+    return None if values is None else Outcome(values)
 
 
 def completed(study):
@@ -170,6 +172,43 @@ def test_a_point_whose_results_were_deleted_is_tried_again(tmp_path):
         assert again == expected
         results |= {c.model_dump_json(): list(objectives(c).values()) for c in again}
     assert len(studies.visited(study, CHOICES)) == 3
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_stopped_trial_violates_a_constraint_and_never_is_among_the_best(tmp_path, sampler):
+    """It has the highest values of all, as task 1 has before anything is forgotten."""
+    place = tmp_path / "study.journal"
+    study, source = opened(place, sampler, limit=30)
+    first, second = source.next(), source.next()
+    steps = first.configuration.optimiser.steps
+    source.ended(first, {"zste/order": 99.0, "zste/1": 99.0, "stopped_at": steps // 4})
+    source.ended(second, objectives(second.configuration))
+    drive(source)
+    stopped = next(t for t in study.trials if t.values == [99.0, 99.0])
+    assert stopped.state == TrialState.COMPLETE
+    assert stopped.constraints == {STOPPED_EARLY: 1 - (steps // 4) / steps}
+    assert stopped.number not in {t.number for t in study.best_trials}
+    assert len(completed(study)) == len(set(completed(study))) == 30
+    # Without --stop-early it is not done: it is asked for again, and told what it gave in the end.
+    study, source = opened(place, sampler, limit=30)
+    done = {c.model_dump_json(): [0.0, 0.0] for c in map(SETTINGS.at, (dict(p) for p in completed(study)))}
+    del done[first.configuration.model_dump_json()]
+    studies.take_up(study, CHOICES, functools.partial(_known, done))
+    again = source.next()
+    assert again == first
+    source.ended(again, objectives(again.configuration))
+    assert source.next() is None
+    feasible = [t for t in study.trials if t.state == TrialState.COMPLETE and not t.constraints]
+    assert SETTINGS.at(feasible[-1].params) == first.configuration
+
+
+def test_a_trial_that_was_stopped_while_its_driver_was_dead_is_told_so(tmp_path):
+    study, source = opened(tmp_path / "study.journal", "random", limit=1)
+    job = source.next()
+    studies.take_up(study, CHOICES, lambda point: Outcome([1.0, 2.0], 0.75))
+    (trial,) = study.trials
+    assert (trial.values, trial.constraints) == ([1.0, 2.0], {STOPPED_EARLY: 0.75})
+    assert SETTINGS.at(trial.params) == job.configuration
 
 
 def test_a_storage_that_is_away_is_waited_for(tmp_path, monkeypatch, capsys):
@@ -296,7 +335,9 @@ def test_a_space_that_grew_has_a_study_of_its_own_that_knows_what_is_done(tmp_pa
         )
         found = [(c, journal.point_of(c, settings.choices())) for c in objectives_of]
         points = [point for c, point in found if point is not None and settings.at(point) == c]
-        told_before = journal.rebuild(study, settings.choices(), iter(points), lambda p: objectives_of[settings.at(p)])
+        told_before = journal.rebuild(
+            study, settings.choices(), iter(points), lambda p: Outcome(objectives_of[settings.at(p)])
+        )
         source = StudySource(
             study, settings.choices(), settings.at, settings.objectives, limit, False, 3, (), (0,), print
         )
