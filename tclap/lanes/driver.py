@@ -180,6 +180,7 @@ def run_jobs(
             one_makes_all = sweep.origin is not None
             searcher = SourceSearcher(source, shared, 1 if one_makes_all else lanes, ledger, stopped, waits, prepared)
             with Progress(known, total, before, ledger, mailbox, shown, differ, board.update) as progress:
+                searcher.on_wait = progress.beat
                 run_trials(searcher, sweep, mailbox, lanes, [progress, Leftovers()])
             ray.kill(mailbox)
             if searcher.preparation_failed:

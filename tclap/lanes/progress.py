@@ -127,10 +127,14 @@ class Progress(tune.Callback):
         for name, steps in lanes.values():
             self._estimate.at(name, steps)
             self._live.at(name, steps)
-        self._live.write(self._status())
+        self.beat()
         self._draw(lanes)
         if self._changed:
             self._changed = not self._update(self._status())
+
+    def beat(self) -> None:
+        """A sign of life, for who looks from outside."""
+        self._live.write(self._status())
 
     def _status(self) -> str:
         return f"{self._ended} of {self._total()} jobs done, {len(self._running)} running  {self._time_left()}".strip()

@@ -41,6 +41,8 @@ class SourceSearcher(Searcher):
         self._preparations = deque(Job(configuration, (), prepares=True) for configuration in parts)
         self._preparing = len(self._preparations)  # that have not ended
         self.preparation_failed: Exception | None = None
+        # While nothing runs, Tune asks here once a second and calls no callback.
+        self.on_wait: Callable[[], None] = lambda: None
         self._jobs: dict[str, Job] = {}  # Tune's trial id -> job
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -50,6 +52,7 @@ class SourceSearcher(Searcher):
         if job is None:
             return Searcher.FINISHED
         if job == WAIT:
+            self.on_wait()
             return None  # Tune asks again
         assert isinstance(job, Job)
         self._jobs[trial_id] = job

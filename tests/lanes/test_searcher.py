@@ -143,7 +143,10 @@ def test_a_job_that_is_paused_before_it_began_is_passed_over_and_the_sweep_ends_
 def test_a_paused_sweep_waits_and_does_not_end(scene):
     scene.prepare()
     scene.paused.add(EVERYTHING)
+    beats = []
+    scene.searcher.on_wait = lambda: beats.append(1)  # Tune calls no callback while nothing runs
     assert [scene.ask() for _ in range(3)] == [None] * 3
+    assert len(beats) == 3
     scene.paused.clear()
     assert scene.ask()[1] == PLAN.jobs[0]
 
