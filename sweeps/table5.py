@@ -32,7 +32,7 @@ class Table5Settings(BaseSettings):
     )
 
     models: tuple[str, ...] = Field(min_length=1, description="names, hf:REPO, module:factory, checkpoint folders")
-    data: Path | None = Field(None, description="dataset folder; default: a synthetic one")
+    data: Path | None = Field(None, description="dataset: a folder or a csv; default: a synthetic one")
     folds: tuple[int, ...] = Field((5,), description="folds to score")
     train_folds: tuple[int, ...] = Field((1, 2, 3), description="folds of mini's base")
     eval_takes: int = Field(4, ge=1, description="composites drawn for each pair of classes")

@@ -73,7 +73,7 @@ def flag(kind: type[Settings], name: str, description: str | None = None) -> Any
 class TrainingFlags(BaseModel):
     """Data, model and optimisation of one configuration or of many."""
 
-    data: Path | None = Field(None, description="dataset folder; default: a synthetic one")
+    data: Path | None = Field(None, description="dataset: a folder or a csv; default: a synthetic one")
     model: ModelName = flag(ModelSettings, "name", "base model to post-train")
     weights: str | None = flag(
         ModelSettings, "weights", "pretrained weights: a file or folder, random; default: the hub"

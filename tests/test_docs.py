@@ -1,14 +1,22 @@
-"""The notebook runs, what the code cites of the design is there, and (slow) the site builds without a dead link."""
+"""The notebook runs, what the code cites of the design and what the site shows is there; (slow) the site builds strictly."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from pydantic import ValidationError
+
+from tclap.cli import COMMANDS
+from tclap.flags import SweepSettings
+from tclap.search_flags import SearchSettings
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -54,6 +62,52 @@ def test_every_section_of_the_design_that_code_cites_is_there() -> None:
                 cited.setdefault(number, file.name)
     assert {"3", "5", "6", "7"} <= cited.keys()
     assert cited.keys() - sections == set(), cited
+
+
+def shown_commands() -> list[str]:
+    """Each command line of the site's blocks of bash, wherever it stands, without its comment."""
+    found = []
+    for page in sorted(DOCS.rglob("*.md")):
+        for block in re.findall(r"^```bash.*?\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S):
+            lines = block.replace("\\\n", " ").splitlines()
+            found += [re.sub(r"\s+#.*", "", line).strip() for line in lines]
+    return list(dict.fromkeys(found))
+
+
+def words_of(line: str) -> list[str]:
+    """Without what redirects its output, and what is left to the reader ("...", "…")."""
+    return [word for word in shlex.split(line.split(" 2>&1")[0].split(" | ")[0]) if word not in ("...", "…")]
+
+
+@pytest.mark.parametrize("line", [c for c in shown_commands() if re.search(r"\bsweeps/(table4|search)\.py", c)])
+def test_a_script_of_the_site_takes_its_flags(line: str) -> None:
+    words = words_of(line)
+    script = next(n for n, word in enumerate(words) if word.endswith(".py"))
+    kind = SearchSettings if words[script].endswith("search.py") else SweepSettings
+    flags = [flag.replace("my_model:build", "mini") for flag in words[script + 1 :]]
+    if "weight_decoy" in line:  # shown to be refused
+        with pytest.raises(ValidationError, match="did you mean"):
+            kind(_cli_parse_args=flags)
+    else:
+        kind(_cli_parse_args=flags)
+
+
+@pytest.mark.parametrize("line", [c for c in shown_commands() if re.match(r"(\S+/)?tclap [a-z]", c)])
+def test_a_command_of_the_site_has_its_flags(line: str) -> None:
+    _, name, *rest = words_of(line)
+    module, class_name, _ = COMMANDS[name]
+    command = getattr(importlib.import_module(module), class_name)
+    if name == "data":
+        own = {field.alias or name: field for name, field in command.model_fields.items()}
+        command = next(kind for kind in get_args(own[rest[0]].annotation) if kind is not type(None))
+    flags = {f"--{field.alias or name}".replace("_", "-") for name, field in command.model_fields.items()}
+    assert {word.partition("=")[0] for word in rest if word.startswith("--")} <= flags
+
+
+def test_the_site_shows_commands_of_each_kind() -> None:
+    shown = shown_commands()
+    assert sum("sweeps/" in line for line in shown) > 8
+    assert sum("tclap " in line for line in shown) > 12
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ class ModelFlags(BaseModel):
 class Zste(ModelFlags):
     """Score a model on ZSTE, beside the published baselines: every column with n, 95% interval and chance."""
 
-    data: Path = Field(description="dataset folder in ESC-50's layout")
+    data: Path = Field(description="dataset: a folder or a csv, in any layout")
     folds: tuple[int, ...] = Field((5,), description="folds to score")
     train_folds: tuple[int, ...] = Field((1, 2, 3), description="folds of mini's base")
     eval_takes: int = Field(4, ge=1, description="composites drawn for each pair of classes")
