@@ -1,4 +1,4 @@
-"""The notebook runs, what the code cites of the design and what the site shows is there; (slow) the site builds strictly."""
+"""The notebook runs, what the code cites of the design and what the site shows is there; (slow) the site builds."""
 
 from __future__ import annotations
 
