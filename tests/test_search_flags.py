@@ -61,3 +61,14 @@ def test_stage_as_settings_vary_if_every_configuration_has_that_stage() -> None:
 def test_objectives_are_metrics_as_mlflow_names_them() -> None:
     assert {"zste/order", "zste/3A", "zste/4A_hard", "order/moved"} <= set(OBJECTIVES)
     assert "zste/order/moved" not in OBJECTIVES
+
+
+def test_looking_and_stopping_are_no_part_of_what_a_name_stands_for() -> None:
+    looked_at = settings(evaluate_every=25, stop_early=True, guard=("zste/1>=70", "order/bias<40"))
+    assert looked_at.identity() == settings().identity()
+    assert [str(guard) for guard in looked_at.guards()] == ["zste/1>=70", "order/bias<40"]
+
+
+def test_only_scores_with_an_interval_can_guard() -> None:
+    with pytest.raises(ValidationError, match="guard zste/order>=70: only scores with an interval can guard: zste/1, "):
+        settings(guard=("zste/order>=70",))

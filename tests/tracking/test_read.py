@@ -9,7 +9,7 @@ from tclap.errors import InputError
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
 from tclap.report.tables import write_tables
 from tclap.tracking import runs as tracking
-from tclap.tracking.read import _nested, open_store, read_sweep
+from tclap.tracking.read import nested, open_store, read_sweep
 from tests.tracking.conftest import CONFIGURATIONS, NAME, SEEDS, Store
 
 
@@ -31,7 +31,7 @@ def test_lists_of_texts_are_read_as_they_were_logged() -> None:
         update={"data": CONFIGURATIONS[0].data.model_copy(update={"prompts": prompts})}
     )
     params = tracking.flatten(configuration.model_dump(mode="json", exclude_none=True))
-    again = from_record(_nested({name: str(value) for name, value in params.items()}))
+    again = from_record(nested({name: str(value) for name, value in params.items()}))
     assert again.data.prompts == prompts
     assert config_hash(again) == config_hash(configuration)
 
@@ -55,9 +55,9 @@ def test_pages_of_results_are_all_read(store: Store, monkeypatch: pytest.MonkeyP
     search = store.client.search_runs
     calls = []
 
-    def one_at_a_time(experiments: list[str], query: str, **options: object) -> object:
+    def one_at_a_time(experiments: list[str], query: str, *view: int, **options: object) -> object:
         calls.append(query)
-        return search(experiments, query, max_results=1, **options)
+        return search(experiments, query, *view, max_results=1, **options)
 
     monkeypatch.setattr(store.client, "search_runs", one_at_a_time)
     assert read_sweep(store.client, store.experiment_id, NAME) == whole

@@ -1,0 +1,113 @@
+"""A list and a search that stop early, through the driver, in one process: only what is Ray's own is stood in for."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import optuna
+import pandas as pd
+import pytest
+import ray
+import torch
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from ray.tune.search import Searcher
+
+from tclap.config import LossCoefficients
+from tclap.flags import SweepSettings
+from tclap.lanes import cluster, extract, leftovers, mailbox, preflight, trials, worker
+from tclap.lanes.driver import run_sweep
+from tclap.lanes.search import run_search
+from tclap.search_flags import SearchSettings
+from tests.lanes.test_worker import desk
+
+NEVER = ("zste/1>=101",)  # a guard that always fails
+SMALL = {"takes": 1, "eval_takes": 1, "base_steps": 5, "steps_a": 2, "steps_b": 5, "batch_sizes": (6,)}
+
+
+@pytest.fixture
+def began(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The hashes of the jobs that were begun, in order."""
+    jobs: list[str] = []
+
+    def run_trials(searcher, sweep, box, lanes, callbacks) -> None:
+        at_work, number = desk(sweep), 0
+        while (suggested := searcher.suggest(str(number))) != Searcher.FINISHED:
+            job = worker.Job.from_json(suggested["job"])
+            trial = SimpleNamespace(config=suggested, last_result=None)
+            callbacks[0].on_trial_start(0, [], trial)
+            jobs.extend([] if job.prepares else [job.hash])
+            trial.last_result = at_work.do(job)
+            searcher.on_trial_complete(str(number), trial.last_result)
+            callbacks[0].on_trial_complete(0, [], trial)
+            number += 1
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for module in (worker, extract):
+        monkeypatch.setattr(module, "get_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(trials, "run_trials", run_trials)
+    monkeypatch.setattr(cluster, "open_cluster", lambda: None)
+    monkeypatch.setattr(cluster, "room_for_lanes", lambda sweep: 1)
+    monkeypatch.setattr(mailbox, "open_mailbox", lambda: None)
+    monkeypatch.setattr(leftovers, "Leftovers", lambda: None)
+    monkeypatch.setattr(preflight, "check_room", lambda settings, resources: None)
+    monkeypatch.setattr(ray, "cluster_resources", dict)
+    monkeypatch.setattr(ray, "kill", lambda actor: None)
+    return jobs
+
+
+def test_a_list_stops_runs_nothing_again_and_goes_on_as_if_never_stopped(
+    root: Path, tmp_path: Path, began: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(name: str, **flags: object) -> int:
+        settings = SweepSettings(data=root, storage=tmp_path, name=name, seeds=(0, 1), **SMALL, **flags)
+        return run_sweep(settings, [settings.configuration("AB", LossCoefficients(), 6)], "table4")
+
+    table = tmp_path / "early" / "table4.csv"
+    assert run("early", stop_early=True, guard=NEVER) == 0
+    assert len(began) == 2  # with stage A
+    said = capsys.readouterr().out
+    assert "stopped at step 1" in said
+    assert "stopped early: 1 trial, which saved 4 steps of a seed" in said
+    assert "best: none can win" in said
+    assert pd.read_csv(table)["stopped_at"].tolist() == [1]  # the other seed did not run
+    assert run("early", stop_early=True, guard=NEVER) == 0
+    assert len(began) == 2
+    assert "nothing left to do" in capsys.readouterr().out
+    assert run("early") == 0
+    assert len(began) == 3
+    assert run("whole") == 0
+    assert table.read_bytes() == (tmp_path / "whole" / "table4.csv").read_bytes()
+    assert len(pd.read_csv(table)) == 2
+
+
+def test_a_search_tells_its_study_what_was_stopped_and_tries_it_again_without_the_flag(
+    root: Path, tmp_path: Path, began: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(**flags: object) -> optuna.study.Study:
+        settings = SearchSettings(
+            data=root,
+            storage=tmp_path,
+            trials=2,
+            sampler="random",
+            stages=("B",),
+            **SMALL,
+            **flags,
+            _cli_parse_args=False,
+        )
+        assert run_search(settings) == 0
+        storage = JournalStorage(JournalFileBackend(str(tmp_path / "search" / "study.journal")))
+        return optuna.load_study(study_name="search", storage=storage)
+
+    study = run(stop_early=True, guard=NEVER)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 2
+    assert [trial.constraints for trial in study.trials] == [{"stopped_early": 0.8}] * 2
+    assert study.best_trials == []
+    assert "stopped at step 1" in (tmp_path / "search" / "leaderboard.md").read_text()
+    run(stop_early=True, guard=NEVER)
+    assert len(began) == 2
+    study = run()
+    assert began[2:] == began[:2]
+    whole = [trial for trial in study.trials if not trial.constraints]
+    assert {trial.number for trial in study.best_trials} <= {trial.number for trial in whole}
+    assert len(whole) == 2
+    assert "stopped" not in (tmp_path / "search" / "leaderboard.md").read_text()
