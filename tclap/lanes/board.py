@@ -136,13 +136,13 @@ class Board:
         run_id, objectives = self._store.run_id, self._ranked_by(frame)
         note = sweep_note(self._name, status, frame, objectives, run_id, command=self._command, guards=self._guards)
         mlflow_page.write_note(self._store.client, run_id, note)
-        if len(frame) > self._told:
+        if len(frame) not in (0, self._told):
             best = self._best(frame)
             seeds = frame.loc[frame["config_hash"] == best, "seed"]
             results = [self._ledger.results[best, seed] for seed in seeds]
             scores = {k: v for k, v in tracking.mean_metrics(results).items() if not k.startswith(tracking.BOUNDS)}
             label = hash_labels(frame)[best]
-            mlflow_page.log_winner(self._store.client, run_id, label, scores, frame["config_hash"].nunique())
+            mlflow_page.log_winner(self._store.client, run_id, label, scores, len(self._ledger.results))
             self._told = len(frame)
 
     def _best(self, frame: pd.DataFrame) -> str:

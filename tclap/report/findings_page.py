@@ -113,16 +113,12 @@ def _claims_on(data: str) -> list[Claim]:
         ("both more than own alone: α 1 1 1 1 less 1 0 1 0", ALL, OWN),
     ]
     found = []
-    for metric in ORDER:
+    for metric in (*ORDER, "3A"):  # 3A is in the paper
         found += [Claim(f"{data}: {what}", metric, {**here, **a}, {**here, **b}, batch) for what, a, b in rows]
+    for metric in ORDER:
         found += [
-            Claim(
-                f"{data}: α {''.join(f'{v} ' for v in row.values())}less chance",
-                metric,
-                {**here, **row},
-                CHANCE[metric],
-            )
-            for row in (NONE, ALL)
+            Claim(f"{data}: α {name} less chance", metric, {**here, **row}, CHANCE[metric])
+            for name, row in (("0 0 0 0", NONE), ("1 1 1 1", ALL))
         ]
     for metric in ("order/moved", "3A", "1"):
         after_a, alone = ({**here, "stage": stage} for stage in ("AB", "B"))

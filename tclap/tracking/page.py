@@ -141,7 +141,8 @@ def log_winner(
 ) -> None:
     """Give a sweep's parent run the scores of its best configuration so far (means over seeds), and its name.
 
-    step: how many configurations are done, so that the parent's metrics show how the best one grew.
+    step: how many results there are, those that are excluded by now among them, so that the parent's metrics show how
+    the best one grew, and the last one told is the one that MLflow shows.
     """
     now_ms = int(time.time() * 1000)
     client.log_batch(
