@@ -32,7 +32,10 @@ class Compare(BaseModel):
         if self.metric not in known:
             shown = [name for name in known if name.startswith(("zste/", "order/", "retrieval/"))]
             raise InputError(f"unknown metric {self.metric!r}; these sweeps have {', '.join(shown)}")
-        one, other = ([(t.configuration, t.seed, t.metrics) for t in sweep.trials] for sweep in sweeps)
+        # What was stopped early has the scores of an earlier step.
+        ended = [[trial for trial in sweep.trials if trial.stopped_at is None] for sweep in sweeps]
+        one, other = ([(t.configuration, t.seed, t.metrics) for t in trials] for trials in ended)
+        stopped = sum(len(sweep.trials) - len(trials) for sweep, trials in zip(sweeps, ended, strict=True))
         found = compare(one, other, self.metric)
         title = f"{self.second} less {self.first}: {self.metric}, percent, over the same seeds"
         table = Table(
@@ -46,6 +49,8 @@ class Compare(BaseModel):
             scores = (f"{row['first']:.1f}", f"{row['second']:.1f}", f"{row['difference']:+.1f}")
             table.add_row(str(row["configuration"]), str(row["seeds"]), *scores, interval, p)
         console.print(table)
+        if stopped:
+            console.print(f"{stopped} run{'s' * (stopped > 1)} stopped early: left out")
         digests = [sweep.tags.get("dataset_digest", "unknown")[:12] for sweep in sweeps]
         apart = [*found.differences, *([f"dataset: {', '.join(digests)}"] if digests[0] != digests[1] else [])]
         console.print(f"they differ in {'; '.join(apart)}" if apart else "no setting differs between them")
