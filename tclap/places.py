@@ -12,6 +12,7 @@ STORAGE/
         sweep.json               what its name stands for
         live.json                how its jobs are, while its driver runs
         stop, paused.json, excluded.json   what people ask of it: sweep/steering.py
+        rungs/<number>/<config_hash>.json  with --stop-early: what each trial scored there, and whether it went on
         ray/                     Ray's own run files
         table4.csv, .md, .html, .png
 """

@@ -11,6 +11,7 @@ from plotly import graph_objects as go
 from scipy import stats
 
 MOST_CURVES = 10
+MOST_MARKERS = 60  # on a line; more would be a thick line
 COLOURS = ("#1f6f9f", "#d1603d", "#3b8f5b", "#8a5aa8", "#b8860b", "#4b5a6b", "#c2417c", "#2aa198", "#7f6a4d", "#5560c8")
 LAYOUT: dict[str, Any] = {
     "template": "plotly_white",
@@ -57,6 +58,8 @@ def curves_figure(
     """
     bands = {name: band(history[history["config_hash"] == name], metric) for name in labels}
     bands = {name: table for name, table in bands.items() if len(table)}
+    if not metric.startswith("train/"):  # a t-interval of few seeds knows nothing of percent
+        bands = {name: table.assign(**table[["low", "high"]].clip(0, 100)) for name, table in bands.items()}
     return lines_figure(
         {labels[name]: table.rename(columns={"step": "x"}) for name, table in bands.items()},
         ("optimiser step", metric if metric.startswith("train/") else f"{metric} [%]"),
@@ -88,8 +91,9 @@ def lines_figure(
             showlegend=False,
             hoverinfo="skip",
         )
+        mode = "lines+markers" if len(table) <= MOST_MARKERS else "lines"
         figure.add_scatter(
-            x=table["x"], y=table["mean"], name=name, legendgroup=name, mode="lines+markers", line={"color": colour}
+            x=table["x"], y=table["mean"], name=name, legendgroup=name, mode=mode, line={"color": colour}
         )
     if chance is not None:
         figure.add_hline(y=chance, line={"dash": "dot", "color": "#8a94a3"}, annotation_text=f"chance {chance:.3g}")

@@ -34,6 +34,12 @@ def test_a_line_for_each_configuration_ends_at_its_last_value() -> None:
     assert figure.layout.shapes[0].y0 == 10.0
 
 
+def test_a_band_of_percent_stays_within_it() -> None:
+    history = history_frame({("a", 0): [(10, {"zste/1": 99.0})], ("a", 1): [(10, {"zste/1": 60.0})]})
+    (around,) = (trace for trace in curves_figure(history, "zste/1", {"a": "first"}).data if trace.fill == "toself")
+    assert sorted(around.y) == [0.0, 100.0]
+
+
 def test_of_many_the_best_are_drawn_and_the_title_says_so() -> None:
     lines = {str(n): pd.DataFrame({"x": [0], "mean": [float(n)], "low": [np.nan], "high": [np.nan]}) for n in range(30)}
     figure = lines_figure(lines, ("x", "y"), title="T")
