@@ -16,8 +16,9 @@ from tclap.console import console, run_or_exit
 from tclap.data.dataset import check_folds
 from tclap.data.synth import default_dataset
 from tclap.experiment import open_workspace
+from tclap.flags import SweepName
 from tclap.lanes.scoring import Scoring, score_models, shown
-from tclap.places import cache_folder, check_writable
+from tclap.places import UserPath, cache_folder, check_writable
 from tclap.report.table5 import ScoredModel, write
 from tclap.scored import is_checkpoint
 from tclap.tracking import runs as tracking
@@ -32,13 +33,13 @@ class Table5Settings(BaseSettings):
     )
 
     models: tuple[str, ...] = Field(min_length=1, description="names, hf:REPO, module:factory, checkpoint folders")
-    data: Path | None = Field(None, description="dataset: a folder or a csv; default: a synthetic one")
+    data: UserPath | None = Field(None, description="dataset: a folder or a csv; default: a synthetic one")
     folds: tuple[int, ...] = Field((5,), description="folds to score")
     train_folds: tuple[int, ...] = Field((1, 2, 3), description="folds of mini's base")
     eval_takes: int = Field(4, ge=1, description="composites drawn for each pair of classes")
     base_steps: int = Field(100, ge=1, description="optimiser steps of mini's base")
-    storage: Path = Field(Path("runs"), description="folder for results, features and the default MLflow store")
-    name: str = Field("table5", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="identity of the list")
+    storage: UserPath = Field(Path("runs"), description="folder for results, features and the default MLflow store")
+    name: SweepName = Field("table5", description="identity of the list")
     use_gpu: bool = Field(False, description="score on GPUs")
 
     @field_validator("models")

@@ -30,7 +30,7 @@ from pydantic_settings import (
 )
 
 from tclap import __version__
-from tclap.console import parse, run_or_exit
+from tclap.console import console, parse, run_or_exit
 from tclap.errors import InputError
 
 # Each command: the module and class that run it, and what `tclap --help` says of it.
@@ -82,7 +82,7 @@ class CommandLine(BaseSettings):
 
     def cli_cmd(self) -> None:
         if self.version:
-            print(f"tclap {__version__}")
+            console.print(f"tclap {__version__}")
             return
         if get_subcommand(self, is_required=False) is None:
             raise InputError(f"a command is missing: {', '.join(COMMANDS)}; tclap --help says what each does")

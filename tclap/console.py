@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -18,10 +18,22 @@ from tclap.errors import InputError
 from tclap.redact import shown
 
 VERBATIM = "verbatim"  # annotates a list of the command line whose values hold commas, quotes and brackets of their own
+STDOUT = "standard output"
+INTERRUPTED = 130  # what a shell reports for Ctrl-C
 T = TypeVar("T", bound=BaseSettings)
 
 
 class _Console(Console):
+    lost: OSError | None = None  # why standard output could not be written, such as a full disk
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As rich's, but without the passwords of the URLs in a text, and going on if its disk is full."""
+        try:
+            super().print(*(shown(o) if isinstance(o, str) else o for o in objects), **options)
+        except OSError as error:
+            self.lost = error
+            _let_go_of_stdout()
+
     def on_broken_pipe(self) -> None:
         """Go on in silence: `... | head` wants no more lines, and rich would end a sweep in the middle for it."""
         _let_go_of_stdout()
@@ -50,7 +62,11 @@ class _CommandLine(CliSettingsSource[BaseSettings]):
 
 
 def run_or_exit(command: Callable[[], int | None]) -> NoReturn:
-    """Run `command` and exit with its code; an InputError or a refused setting becomes one line and code 2."""
+    """Run `command` and exit with its code; what a user can put right becomes one line and code 2.
+
+    That is an InputError, a refused setting, and a file that the system refuses.
+    """
+    _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a locale without α shows a question mark
     try:
@@ -63,6 +79,15 @@ def run_or_exit(command: Callable[[], int | None]) -> NoReturn:
     except BrokenPipeError:
         _let_go_of_stdout()
         code = 0
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        code = INTERRUPTED
+    except OSError as error:
+        if error.filename is None and not _is_of_stdout(error):
+            raise
+        fail(f"{error.filename or STDOUT}: {error.strerror}")
+    if console.lost is not None:
+        fail(f"{STDOUT}: {console.lost.strerror}; what came after that was lost")
     sys.exit(code)
 
 
@@ -70,6 +95,22 @@ def fail(message: str) -> NoReturn:
     """Print one line, without the passwords of the URLs in it, and exit with code 2."""
     print("error: " + shown(" ".join(message.split())), file=sys.stderr)
     sys.exit(2)
+
+
+def _open_closed_streams() -> None:
+    """Give a process that was started with `>&-` somewhere to write: Python has None there, at which libraries fail."""
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
+def _is_of_stdout(error: OSError) -> bool:
+    """Whether it is standard output's: what is left to write there cannot be written. It is let go then."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _let_go_of_stdout()
+        return True
+    return False
 
 
 def _let_go_of_stdout() -> None:

@@ -31,7 +31,7 @@ from tclap.config import (
 from tclap.environment import Environment
 from tclap.errors import InputError
 from tclap.models.weights import RANDOM
-from tclap.places import at
+from tclap.places import UserPath, at
 from tclap.stopping_flags import StoppingFlags
 
 # Only what differs from the defaults, which suit mini. Stage lengths are ours: the paper does not print them.
@@ -60,6 +60,13 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+SweepName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # a folder's name, anywhere
+
+
+def _whole_path(text: str) -> Path:
+    return Path(os.path.expanduser(text)).resolve()
+
+
 def flag(kind: type[Settings], name: str, description: str | None = None) -> Any:
     """The flag of a field of Configuration's parts: its default, its bounds and what it means stand there alone.
 
@@ -73,7 +80,7 @@ def flag(kind: type[Settings], name: str, description: str | None = None) -> Any
 class TrainingFlags(BaseModel):
     """Data, model and optimisation of one configuration or of many."""
 
-    data: Path | None = Field(None, description="dataset: a folder or a csv; default: a synthetic one")
+    data: UserPath | None = Field(None, description="dataset: a folder or a csv; default: a synthetic one")
     model: ModelName = flag(ModelSettings, "name", "base model to post-train")
     weights: str | None = flag(
         ModelSettings, "weights", "pretrained weights: a file or folder, random; default: the hub"
@@ -175,7 +182,7 @@ class SweepSettings(TrainingFlags, StoppingFlags, BaseSettings):
     cache: Path = Field(
         Path("~/.cache/tclap"), description="with an s3:// storage: each node's folder for features and base models"
     )
-    name: str = Field("table4", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="identity of the sweep")
+    name: SweepName = Field("table4", description="identity of the sweep")
     workers: int = Field(1, ge=1, description="Ray Train workers of each trial")
     use_gpu: bool = Field(False, description="train on GPUs")
     gpus_per_worker: float = Field(1.0, gt=0, description="GPUs of each worker; 0.25 packs four on one")
@@ -268,7 +275,7 @@ class SweepSettings(TrainingFlags, StoppingFlags, BaseSettings):
         for entry in self.retrieval:
             name, _, paths = entry.partition("=")
             folder, csv = paths.split(",")
-            sets[name] = (Path(folder).resolve(), Path(csv).resolve())
+            sets[name] = (_whole_path(folder), _whole_path(csv))
         return sets
 
     def configuration(

@@ -26,7 +26,9 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import AfterValidator
 from upath import UPath
 
 from tclap.config import Configuration, config_hash
@@ -34,12 +36,14 @@ from tclap.errors import InputError
 
 RESULT, DETAILS, STATE = "result.json", "details.json", "state.pt"
 Place = Path | UPath  # a UPath of a local folder is a Path, too
+# Of a flag: no shell expands `~` in `--data=~/esc50`, or in a variable that a file sets.
+UserPath = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))]
 
 
 def at(text: str) -> UPath:
-    """The place that a path or a URL names."""
+    """The place that a path or a URL names; `~` is the home folder, which no shell expands in `--storage=~/runs`."""
     # Other nodes write there, so a listing must not be remembered.
-    return UPath(text, use_listings_cache=False) if "://" in text else UPath(text)
+    return UPath(text, use_listings_cache=False) if "://" in text else UPath(os.path.expanduser(text))
 
 
 def is_local(place: Place) -> bool:
@@ -134,6 +138,34 @@ def check_writable(folder: Place) -> None:
             pass
     except OSError as error:
         raise InputError(f"storage folder {folder} cannot be written to: {error.strerror}") from error
+
+
+def check_new_folder(out: Path) -> None:
+    """Raise InputError, naming it, unless `out` is an empty folder or can be made; makes nothing."""
+    try:
+        if os.path.lexists(out) and (not out.is_dir() or any(out.iterdir())):
+            raise InputError(f"{out} is not an empty folder; choose another or delete it")
+        _check_takes_files(out)
+    except OSError as error:
+        raise InputError(f"{out} cannot be written to: {error.strerror}") from error
+
+
+def check_new_file(file: Path) -> None:
+    """Raise InputError, naming it, if `file` could not be written at the end of a long computation; makes nothing."""
+    try:
+        if file.is_dir():
+            raise InputError(f"{file} is a folder: name a file")
+        _check_takes_files(file.parent)
+    except OSError as error:
+        raise InputError(f"{file} cannot be written: {error.strerror}") from error
+
+
+def _check_takes_files(folder: Path) -> None:
+    """Raise OSError if nothing can be written into `folder`, or into the one in which it would be made."""
+    absolute = folder.absolute()
+    there = next(place for place in (absolute, *absolute.parents) if os.path.lexists(place))
+    with tempfile.TemporaryFile(dir=there):
+        pass
 
 
 def _check_object_store(folder: UPath) -> None:

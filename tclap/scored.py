@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from tclap import models
 from tclap.config import DataSettings, ModelSettings, OptimiserSettings, Trainable
@@ -13,6 +16,22 @@ from tclap.experiment import Workspace
 from tclap.models.protocol import ContrastiveModel
 from tclap.training import checkpoint
 from tclap.training.base import base_checkpoint
+
+
+def _as_it_was(raw: object) -> object:
+    """Data settings that an older version wrote, with what they meant then."""
+    return {**DataSettings.meant_before, **raw} if isinstance(raw, dict) else raw
+
+
+class _Made(BaseModel):
+    data: Annotated[DataSettings, BeforeValidator(_as_it_was)]
+
+
+class _Provenance(BaseModel):
+    """What is read here of what a checkpoint says of its own making; each may be missing."""
+
+    configuration: _Made | None = None
+    dataset_digest: str | None = None
 
 
 def is_checkpoint(name: str) -> bool:
@@ -33,8 +52,16 @@ def is_checkpoint(name: str) -> bool:
 def open_model(name: str, weights: str | None = None, trainable: Trainable = "paper") -> ContrastiveModel:
     """The model on the CPU. Raises InputError if it is neither a checkpoint nor pretrained, or weights are missing."""
     if is_checkpoint(name):
+        _refuse_weights(name, weights)
         return checkpoint.load(Path(name))
     return models.load(name, weights, trainable)
+
+
+def _refuse_weights(folder: str, weights: str | None) -> None:
+    if weights is not None:
+        raise InputError(
+            f"--weights {weights}: {folder} is a checkpoint, which says itself which weights it starts from"
+        )
 
 
 def check_for_any_data(name: str) -> None:
@@ -59,6 +86,7 @@ def open_on(
     if a checkpoint was trained on one of `folds`.
     """
     if is_checkpoint(name):
+        _refuse_weights(name, weights)
         return checkpoint.load(Path(name)), _data_of_checkpoint(Path(name), workspace, folds)
     if models.family(name).untrained is None:
         return models.load(name, weights, trainable), DataSettings()
@@ -74,12 +102,14 @@ def _data_of_checkpoint(folder: Path, workspace: Workspace, folds: Sequence[int]
 
     Raises InputError if `folds` were among the training folds.
     """
-    made = checkpoint.read_config(folder).get("provenance", {})
-    assert isinstance(made, dict)
     here = workspace.dataset_digest
-    if "configuration" not in made or made.get("dataset_digest", here) != here:
+    try:
+        made = _Provenance.model_validate(checkpoint.read_config(folder).get("provenance", {}))
+    except ValidationError as error:
+        raise InputError(f"{folder / checkpoint.CONFIG} does not say what the checkpoint was trained on") from error
+    if made.configuration is None or made.dataset_digest not in (None, here):
         return DataSettings()
-    data = DataSettings(**made["configuration"]["data"])
+    data = made.configuration.data
     seen = sorted(set(data.train_folds) & set(folds))
     if seen:
         raise InputError(f"{folder} was trained on fold {seen[0]} of this dataset; score it on other --folds")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -9,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from tclap.axes import Variation, apply, check_variations, has_axis
 from tclap.config import COEFFICIENTS, Configuration, LossCoefficients
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS, HARD_COLUMNS, ORDER
-from tclap.flags import SweepSettings
+from tclap.flags import SweepName, SweepSettings
 from tclap.sweep.space import Range
 
 OBJECTIVES = (
@@ -21,7 +23,7 @@ OBJECTIVES = (
 class SearchSettings(SweepSettings):
     """Flags of a search: those of every sweep, and what to vary and how."""
 
-    name: str = Field("search", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="identity of the search")
+    name: SweepName = Field("search", description="identity of the search")
     trials: int = Field(20, ge=1, description="configurations to try in all; more later continues the search")
     sampler: Literal["tpe", "nsga2", "random", "grid"] = Field("tpe", description="Optuna's sampler; grid: in order")
     seed: int = Field(0, ge=0, description="seed of the sampler; training has its own --seeds")
@@ -42,6 +44,12 @@ class SearchSettings(SweepSettings):
         if unknown or not names or len(set(names)) != len(names):
             raise ValueError(f"objectives are distinct ones of {', '.join(OBJECTIVES)}")
         return names
+
+    @field_validator("study")
+    @classmethod
+    def _study_is_the_same_in_every_folder(cls, url: str | None) -> str | None:
+        sqlite = re.fullmatch(r"(sqlite(?:\+\w+)?:///)([^/:?][^?]*)(.*)", url or "", re.DOTALL)
+        return url if sqlite is None else sqlite[1] + os.path.abspath(os.path.expanduser(sqlite[2])) + sqlite[3]
 
     @model_validator(mode="after")
     def _variations_are_lists_of_something_else(self) -> SearchSettings:

@@ -4,6 +4,8 @@ Each exits with 2 and one line on stderr, without a traceback or a password, and
 """
 
 import importlib
+import json
+import os
 import shutil
 import sqlite3
 import sys
@@ -157,6 +159,29 @@ def replaced_by_folder(place: str) -> Callable[[Given], object]:
     return spoil
 
 
+def there(place: str, content: bytes | None = None) -> Callable[[Given], object]:
+    """Something else lies at this place below what is given: these bytes, or a folder."""
+
+    def spoil(given: Given) -> None:
+        path = given.folder / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir() if content is None else path.write_bytes(content)
+
+    return spoil
+
+
+def provenance(value: object) -> Callable[[Given], object]:
+    return config(lambda text: json.dumps({**json.loads(text), "provenance": value}))
+
+
+def classes_of_an_old_disk(given: Given) -> None:
+    """A folder for each class, one of them named in Latin-1."""
+    for name in (b"hum", b"caf\xe9"):
+        folder = os.fsencode(given.folder / "classes") + b"/" + name
+        os.makedirs(folder)
+        shutil.copy(given.clip, folder + b"/a.wav")
+
+
 def mlflow(uri: str) -> dict[str, str]:
     return {"MLFLOW_TRACKING_URI": uri}
 
@@ -192,6 +217,18 @@ CASES = [
     Case("tclap|scor", "invalid choice: 'scor'"),
     Case("tclap|train|--alpha-st|0.5", "--any-alpha"),
     Case("tclap|best|--name|s|--storage|{storage}|--bogus", "unrecognized arguments: --bogus"),
+    Case(TRAIN + "|--name|../x", "--name '../x'"),
+    Case(TRAIN + "|--name|t", "runs/t cannot be written to", there("runs/t", b"")),
+    Case(ZSTE + "|--model|{checkpoint}|--json|{folder}", "is a folder: name a file"),
+    Case(RETRIEVAL + "|--json|/proc/x/y.json", "/proc/x/y.json cannot be written"),
+    Case("tclap|data|synth|{captions}", "captions.csv is not an empty folder"),
+    Case("tclap|data|synth|/proc/x", "/proc/x cannot be written to"),
+    Case("tclap|data|preview|{data}|{captions}", "captions.csv is not an empty folder"),
+    Case("tclap|data|preview|{data}|{folder}/out|--window-s|1e-9", "--window-s '1e-9'"),
+    Case("tclap|data|preview|{data}|{folder}/out|--sample-rate-hz|9999999999", "--sample-rate-hz '9999999999'"),
+    Case("tclap|data|import|{data}|{captions}", "captions.csv is not an empty folder"),
+    Case("tclap|export|{checkpoint}|{captions}", "captions.csv is not an empty folder"),
+    Case("tclap|check-model|{checkpoint}|--weights|x", "is a checkpoint, which says itself"),
     # the environment
     Case(SWEEP, "--seeds", environment={"TCLAP_SEEDS": "x,1"}),
     Case(SWEEP, "--seeds", environment={"TCLAP_SEEDS": "[0,"}),
@@ -235,6 +272,11 @@ CASES = [
     ),
     Case(CHECK, "holds a NUL byte", text(lambda t: t[:100] + "\0" + t[100:])),
     Case(CHECK, "names the column 'fold' twice", text(lambda t: t.replace("take", "fold", 1))),
+    Case(
+        "tclap|data|check|{folder}/classes",
+        r"the folder caf\xe9 has a name that is not in UTF-8",
+        classes_of_an_old_disk,
+    ),
     # sound
     Case(TRAIN, "1 unusable file(s)", lambda g: g.clip.unlink()),
     Case(TRAIN, "unreadable", clip(lambda raw: b"")),
@@ -257,6 +299,9 @@ CASES = [
     Case("tclap|score|{checkpoint}|none.wav|a dog", "no such file: none.wav"),
     Case("tclap|score|{checkpoint}|dog, close.wav|a dog", "no such file: dog, close.wav"),
     Case(SCORE, "a text is missing"),
+    Case(SCORE + "|", "a text is empty"),
+    Case(SCORE + "|a dog|b.m4a", "no such file: b.m4a"),
+    Case(SCORE + "|a dog|data/audio", "data/audio is a folder: name the files in it"),
     Case("tclap|score|{checkpoint}|[dog] before cat", "an audio file is missing"),
     Case("tclap|score|{folder}/none|{clip}|a dog", "is not a tclap checkpoint"),
     # checkpoints and weights
@@ -266,6 +311,8 @@ CASES = [
     Case(SCORE + "|a dog", "cannot be read", tensors(lambda raw: b"")),
     Case(SCORE + "|a dog", "cannot be read", tensors(lambda raw: raw[: len(raw) // 2])),
     Case(SCORE + "|a dog", "cannot be read", lambda g: (g.checkpoint / "model.safetensors").unlink()),
+    Case(ZSTE + "|--model|{checkpoint}", "does not say what the checkpoint was trained on", provenance([])),
+    Case(ZSTE + "|--model|{checkpoint}", "config.json does not say", provenance({"configuration": {"data": 3}})),
     Case(ZSTE + "|--model|clapp", "unknown model 'clapp'"),
     Case(ZSTE + "|--folds|9", "folds names fold 9"),
     Case(ZSTE + "|--model|laion|--weights|{folder}/none", "{folder}/none"),
@@ -279,6 +326,17 @@ CASES = [
     Case(RETRIEVAL, "line 2 is not in UTF-8", captions("file_name,caption_1\na,café\n".encode("latin-1"))),
     Case(RETRIEVAL, "has no captions for a", captions("file_name,caption_1\na.wav,\n")),
     Case(RETRIEVAL, "1 of 1 clips are missing", captions('file_name,caption_1\na.wav,"a dog,\nthen a cat"\n')),
+    # what a sweep has left
+    Case(SWEEP, "table4/sweep.json is damaged", there("runs/table4/sweep.json", b"")),
+    Case(SWEEP, "sweep.json is damaged: it says which settings", there("runs/table4/sweep.json", b"[]")),
+    Case(SWEEP, "table4/sweep.json cannot be read: Is a directory", there("runs/table4/sweep.json")),
+    Case(SWEEP, "not a result of this version of tclap", there("runs/table4/trials/0/seed-0/result.json", b"\0" * 99)),
+    Case(SWEEP, "seed-0/result.json cannot be read: Is a directory", there("runs/table4/trials/0/seed-0/result.json")),
+    Case(SWEEP, "driver.lock: Is a directory", there("runs/table4/driver.lock")),
+    Case(SWEEP, "runs/cache/decoded: Not a directory", there("runs/cache", b"")),
+    Case(SEARCH, "study.journal cannot be read: Is a directory", there("runs/search/study.journal")),
+    Case(SEARCH + "|--study|sqlite:///{folder}/s.db", "file is not a database", there("s.db", b"no database " * 999)),
+    Case(SEARCH + "|--study|sqlite:///{folder}/none/s.db", "unable to open database file"),
     # stores
     Case("tclap|best|--name|s|--storage|{folder}/none", "no MLflow store at"),
     Case(BEST, "no sweep 's' in MLflow"),

@@ -12,6 +12,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from tclap.errors import InputError
+from tclap.lanes.preflight import check_socket_path
+
 REPO = Path(__file__).parents[1]
 KUBERAY = REPO / "cluster" / "kuberay"
 KUBERNETES = "1.31"
@@ -218,6 +221,21 @@ def test_scripts_pass_shellcheck(script):
     shellcheck = Path(sys.executable).with_name("shellcheck")
     done = subprocess.run([shellcheck, REPO / script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("job", ["1", "4294967295", "123456789012_1000000"])
+def test_slurms_long_tmpdir_is_no_matter_to_ray(job):
+    """The script puts Ray's sockets into a folder of its own, short enough for any job's number."""
+    lines = (REPO / "cluster" / "slurm.sh").read_text().splitlines()
+    (export,) = (line for line in lines if line.startswith("export RAY_TMPDIR="))
+    environment = {"SLURM_JOB_ID": job, "TMPDIR": f"/scratch/slurm/{job}/" + "x" * 90, "PATH": os.environ["PATH"]}
+    shell = ["bash", "-c", f'{export}; printf %s "$RAY_TMPDIR"']
+    done = subprocess.run(shell, env=environment, capture_output=True, text=True, check=True)
+    check_socket_path({**environment, "RAY_TMPDIR": done.stdout})
+    with pytest.raises(InputError):
+        check_socket_path(environment)
+    starts = [number for number, line in enumerate(lines) if "ray start" in line]
+    assert lines.index(export) < min(starts)
 
 
 def test_image_is_one_name_in_all_files():

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from tclap.data.audio import decode, decode_problems, without_length
 from tclap.data.dataset import digest, read_index
 from tclap.errors import InputError
 from tclap.evaluation.captioned import read_captions
+from tclap.models import weights
 from tclap.models.mini import Mini
 from tclap.sweep import study as studies
 from tclap.sweep.journal import set_aside_if_damaged
@@ -180,6 +182,20 @@ def test_a_checkpoint(saved, tmp_path: Path, name, changes, length) -> None:
     for other, content in saved.items():
         (tmp_path / other).write_bytes(raw if other == name else content)
     answers(checkpoint.load, tmp_path)
+
+
+@often
+@given(
+    content=st.binary(max_size=300) | st.text(max_size=60).map(str.encode) | st.builds(pickle.dumps, record),
+    suffix=st.sampled_from(["pth", "pt", "bin", "safetensors"]),
+)
+@example(content=b"state\n", suffix="pt")
+@example(content=b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", suffix="pth")
+@example(content=b"<!DOCTYPE html><html>", suffix="safetensors")
+def test_weights(tmp_path: Path, content: bytes, suffix: str) -> None:
+    file = tmp_path / f"weights.{suffix}"
+    file.write_bytes(content)
+    answers(weights.read, file)
 
 
 @often

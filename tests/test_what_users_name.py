@@ -16,6 +16,7 @@ from tclap.commands import using
 from tclap.data import dataset as datasets
 from tclap.evaluation.captioned import find_clips, read_captions
 from tclap.flags import SweepSettings
+from tclap.lanes import stopping
 from tclap.search_flags import SearchSettings
 from tclap.training import checkpoint
 
@@ -211,6 +212,87 @@ def test_a_reader_that_leaves_ends_nothing(lines):
         running.stdout.close()
         assert running.stderr.read() == b"reached the end\n"
     assert running.returncode == 3
+
+
+@pytest.mark.parametrize(("closed", "code"), [("1", 3), ("2", 3), ("1 2", 3)])
+def test_a_process_without_a_terminal_goes_on(closed, code):
+    """As with `>&-` in a job's script: Python has no stream there then."""
+    without = " ".join(f"{stream}>&-" for stream in closed.split())
+    command = f"exec \"{sys.executable}\" -c '{PRINT}' {without}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, check=False)
+    assert done.returncode == code
+    assert b"Traceback" not in done.stderr
+
+
+FULL = "error: standard output: No space left on device"
+
+
+@pytest.mark.parametrize("script", [PRINT, "from tclap.console import run_or_exit\nrun_or_exit(lambda: print('x'))"])
+def test_a_full_disk_under_the_log_is_said_and_ends_nothing_before(script):
+    with open("/dev/full", "w") as full:
+        buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(command, env=buffered, stdout=full, stderr=subprocess.PIPE, check=False)
+    *before, last = done.stderr.decode().splitlines()
+    assert (done.returncode, before) == (2, ["reached the end"] if script == PRINT else [])
+    assert last.startswith(FULL)
+
+
+RAISES = """
+from tclap.console import run_or_exit
+def main():
+    raise {error}
+run_or_exit(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        ("KeyboardInterrupt", 130, "stopped"),
+        ("PermissionError(13, 'Permission denied', '/a/b.lock')", 2, "error: /a/b.lock: Permission denied"),
+        ("OSError(28, 'No space left on device', '/a/b.npy')", 2, "error: /a/b.npy: No space left on device"),
+        ("FileExistsError(17, 'File exists', '/a')", 2, "error: /a: File exists"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(error, code, line):
+    script = RAISES.format(error=error)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.splitlines()) == (code, [line])
+
+
+def test_a_bug_keeps_its_traceback():
+    for error in ("OSError('of no file')", "KeyError('x')"):
+        script = RAISES.format(error=error)
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+        assert (done.returncode, "Traceback" in done.stderr) == (1, True)
+
+
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize(
+    "url", [f"postgresql://me:{SECRET}@db/x", f"http://me:{SECRET}@h:5000", f"https://h/?token={SECRET}"]
+)
+def test_no_line_on_the_console_holds_a_password(monkeypatch, url):
+    file = io.StringIO()
+    monkeypatch.setattr(console.console, "_file", file)
+    console.console.print(f"FAILED: {url} does not answer", style="red")
+    monkeypatch.setattr(sys, "argv", ["search.py", "--study", url])
+    stopping.say_how_to_go_on()
+    assert SECRET not in file.getvalue() + stopping.this_command()
+    assert file.getvalue().count("***") == 2
+
+
+@pytest.mark.parametrize("home", ["/home/me", "/h o m e"])
+def test_the_home_folder_is_where_no_shell_has_written_it_out(monkeypatch, home):
+    monkeypatch.setenv("HOME", home)
+    monkeypatch.setenv("TCLAP_STORAGE", "~/runs")
+    given = ["--data=~/esc50", "--retrieval", "x=~/clips,~/captions.csv", "--study=sqlite:///~/s.db"]
+    settings = SearchSettings(_cli_parse_args=given)
+    assert (str(settings.storage), str(settings.data)) == (f"{home}/runs", f"{home}/esc50")
+    assert [str(path) for path in settings.retrieval_sets()["x"]] == [f"{home}/clips", f"{home}/captions.csv"]
+    assert settings.study == f"sqlite:///{home}/s.db"
 
 
 def test_print_into_a_closed_pipe_is_silent():

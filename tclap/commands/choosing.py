@@ -16,7 +16,7 @@ from tclap.config import Configuration
 from tclap.console import console
 from tclap.evaluation.order import ORDER_COLUMNS
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
-from tclap.places import cache_folder, check_writable
+from tclap.places import UserPath, cache_folder, check_writable
 from tclap.redact import shown
 from tclap.report.leaderboard import (
     best_line,
@@ -52,7 +52,9 @@ class SweepFlags(BaseModel):
     """Which sweep, and where."""
 
     name: str = Field(description="the sweep's --name")
-    storage: Path = Field(Path("runs"), description="the sweep's --storage; MLFLOW_TRACKING_URI beats its MLflow store")
+    storage: UserPath = Field(
+        Path("runs"), description="the sweep's --storage; MLFLOW_TRACKING_URI beats its MLflow store"
+    )
 
 
 class Best(SweepFlags):
@@ -66,7 +68,7 @@ class Best(SweepFlags):
         description="what is maximised, by its MLflow name; default: zste/order (zste/temporal of old sweeps)",
     )
     guard: tuple[str, ...] = Field((), description='what must hold besides, such as "zste/1>=70"; repeatable')
-    data: Path | None = Field(None, description="the sweep's dataset, where it has moved")
+    data: UserPath | None = Field(None, description="the sweep's dataset, where it has moved")
     promote: bool = Field(False, description="make the winner the champion, in place of another sweep's")
 
     def cli_cmd(self) -> None:
@@ -181,7 +183,7 @@ def _rank(sweep: SweepRecord, metric: str, guards: Sequence[Guard]) -> tuple[str
 class Report(SweepFlags):
     """Rebuild a sweep's table, leaderboard and plots from MLflow alone."""
 
-    out: Path | None = Field(None, description="folder to write to; default: the sweep's own, STORAGE/NAME")
+    out: UserPath | None = Field(None, description="folder to write to; default: the sweep's own, STORAGE/NAME")
 
     def cli_cmd(self) -> None:
         from tclap.report.study_plots import write_study_plots

@@ -99,8 +99,8 @@ class Preview(BaseModel):
     folder: CliPositionalArg[Path]
     out: CliPositionalArg[Path]
     count: int = Field(4, ge=1, description="class pairs")
-    window_s: float = Field(5.0, gt=0)
-    sample_rate_hz: int = Field(44_100, ge=8000)
+    window_s: float = Field(5.0, ge=0.1, le=600)
+    sample_rate_hz: int = Field(44_100, ge=8000, le=192_000)
     seed: int = Field(0, ge=0)
     timing: Timing = Field("drawn", description="drawn, or midpoint: each sound half of the window")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 from rich.table import Column, Table
 
 from tclap import models
@@ -22,7 +22,7 @@ from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import summary
 from tclap.experiment import evaluate, open_workspace
 from tclap.models.protocol import ContrastiveModel
-from tclap.places import cache_folder, check_writable, write_atomically
+from tclap.places import UserPath, cache_folder, check_new_file, check_writable, write_atomically
 from tclap.report.published import model_column, retrieval_rows
 from tclap.scored import check_for_any_data, is_checkpoint, open_model, open_on
 
@@ -37,18 +37,25 @@ class ModelFlags(BaseModel):
     )
     weights: str | None = Field(None, description="weights of a pretrained model: a file or folder; default: the hub")
     trainable: Trainable = Field("paper", description="where a pretrained model is cut into cached and trained half")
-    json_out: Path | None = Field(None, alias="json", description="also write the scores to this file")
+    json_out: UserPath | None = Field(None, alias="json", description="also write the scores to this file")
+
+    @field_validator("json_out")
+    @classmethod
+    def _can_be_written(cls, file: Path | None) -> Path | None:
+        if file is not None:
+            check_new_file(file)  # before the scores are computed
+        return file
 
 
 class Zste(ModelFlags):
     """Score a model on ZSTE, beside the published baselines: every column with n, 95% interval and chance."""
 
-    data: Path = Field(description="dataset: a folder or a csv, in any layout")
+    data: UserPath = Field(description="dataset: a folder or a csv, in any layout")
     folds: tuple[int, ...] = Field((5,), description="folds to score")
     train_folds: tuple[int, ...] = Field((1, 2, 3), description="folds of mini's base")
     eval_takes: int = Field(4, ge=1, description="composites drawn for each pair of classes")
     base_steps: int = Field(100, ge=1, description="optimiser steps of mini's base")
-    storage: Path = Field(Path("runs"), description="folder whose cache is used")
+    storage: UserPath = Field(Path("runs"), description="folder whose cache is used")
 
     def cli_cmd(self) -> None:
         is_checkpoint(self.model)  # refused before anything is read
@@ -75,8 +82,8 @@ class Zste(ModelFlags):
 class Retrieval(ModelFlags):
     """Text-audio retrieval in the AudioCaps or Clotho layout, beside Tables II and III."""
 
-    audio: Path = Field(description="folder of the benchmark's clips")
-    captions: Path = Field(description="the benchmark's caption file (AudioCaps or Clotho csv)")
+    audio: UserPath = Field(description="folder of the benchmark's clips")
+    captions: UserPath = Field(description="the benchmark's caption file (AudioCaps or Clotho csv)")
     allow_missing: bool = Field(False, description="evaluate without the clips that are missing or unusable")
 
     def cli_cmd(self) -> None:

@@ -15,7 +15,7 @@ from tclap.data import dataset as datasets
 from tclap.data import synth
 from tclap.evaluation.zste import metric_values
 from tclap.experiment import Workspace, base_of, check, check_clips, evaluate, open_workspace, provenance, train
-from tclap.flags import TrainingFlags
+from tclap.flags import SweepName, TrainingFlags
 from tclap.places import cache_folder, check_writable, checkpoint_folder, local_folder
 from tclap.sweep.curve import SHOWN, is_scored
 from tclap.training import checkpoint
@@ -68,7 +68,7 @@ class Train(TrainingFlags):
     beta: float = Field(1.0, ge=0)
     any_alpha: bool = Field(False, description="allow coefficients other than 0 and 1")
     evaluate_every: int = Field(0, ge=0, description="also score every so many steps of a stage; 0: only at its end")
-    name: str = Field("train", description="folder below --storage")
+    name: SweepName = Field("train", description="folder below --storage")
 
     @model_validator(mode="after")
     def _coefficients_are_binary(self) -> Train:
@@ -83,6 +83,7 @@ class Train(TrainingFlags):
         weights = {name: getattr(self, name) for name in COEFFICIENTS}
         coefficients = LossCoefficients(**weights)
         configuration = self.configuration(self.stages, coefficients, self.batch_size)
+        check_writable(local_folder(self.storage) / self.name)
         workspace = _workspace(self)
         check(workspace.dataset, configuration)
         check_clips(workspace, configuration.data)

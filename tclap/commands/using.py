@@ -15,21 +15,21 @@ from rich.table import Table
 
 from tclap.console import VERBATIM, console
 from tclap.data.dataset import on_disk
+from tclap.data.layouts import SOUNDS
 from tclap.errors import InputError
 from tclap.evaluation.similarity import LONGER, similarities
 from tclap.models.mini import Mini
 from tclap.models.protocol import ContrastiveModel
+from tclap.places import UserPath
 from tclap.scored import open_model
 from tclap.training import checkpoint
-
-AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus")
 
 
 class TrainedModel(BaseModel):
     """A trained model by its place."""
 
     model: CliPositionalArg[str] = Field(description="a checkpoint folder, models:/tclap@champion, or a model by name")
-    storage: Path = Field(Path("runs"), description="where models:/... is looked up; MLFLOW_TRACKING_URI beats it")
+    storage: UserPath = Field(Path("runs"), description="where models:/... is looked up; MLFLOW_TRACKING_URI beats it")
 
     def load(self) -> ContrastiveModel:
         """Raises InputError if it is no checkpoint, no registered model and no name of a pretrained one."""
@@ -52,9 +52,14 @@ class Score(TrainedModel):
         given = [str(on_disk(Path(), text)) for text in self.inputs]
         audio = [text for text in given if os.path.isfile(text)]  # Path.is_file raises for a long text
         texts = [text for text, name in zip(self.inputs, given, strict=True) if name not in audio]
-        lost = [text for text in texts if text.lower().endswith(AUDIO_ENDINGS)]
+        lost = [text for text in texts if text.lower().endswith(tuple(SOUNDS))]
         if lost:
             raise InputError(f"no such file: {', '.join(lost)}")
+        folders = [text for text in texts if os.sep in text and os.path.isdir(text)]  # "dog" may be a folder and a text
+        if folders:
+            raise InputError(f"{folders[0]} is a folder: name the files in it")
+        if any(not text.strip() for text in texts):
+            raise InputError("a text is empty")
         if not audio or not texts:
             missing = "an audio file" if not audio else "a text"
             raise InputError(f'{missing} is missing: tclap score {self.model} a.wav b.wav "dog before cat"')

@@ -96,6 +96,8 @@ def _read_to_the_end(path: Path) -> np.ndarray:
 
 def unreadable(path: Path) -> str | None:
     """What keeps anyone from reading a file, or None: it is missing, is no file, or may not be read."""
+    if not is_utf8(str(path)):
+        return "its name, or its folder's, is not in UTF-8 (rename it, for example with convmv)"
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # to open a named pipe would wait for ever
             return "missing (it is no file)"
@@ -105,6 +107,11 @@ def unreadable(path: Path) -> str | None:
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     return None
+
+
+def is_utf8(name: str) -> bool:
+    """Whether the name of a file, as Python gives it, can be written into a text: an old disk's may be in Latin-1."""
+    return not any("\udc80" <= character <= "\udcff" for character in name)
 
 
 def _unusable(path: Path) -> str | None:

@@ -28,6 +28,7 @@ from tclap.data.layouts import FOLDS, draw_folds, read_dataset
 from tclap.data.table import read_table
 from tclap.data.timed import heard_alone, read_spans, scheme
 from tclap.errors import InputError
+from tclap.places import check_new_folder
 
 SHORTEST_S = 0.5
 
@@ -50,8 +51,7 @@ def import_dataset(source: Path, out: Path, seed: int = 0, shortest_s: float = S
     recording is at least so long. Raises InputError: nothing that is known lies there, a file is missing or unusable,
     ffmpeg is needed and not there, `out` holds something, or no event is heard in enough recordings.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is not empty; choose another folder or delete it")
+    check_new_folder(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     table = timed_table(source)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:

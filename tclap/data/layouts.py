@@ -17,6 +17,7 @@ recording: no two folds share one.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -24,7 +25,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from tclap.data import dataset as esc50
-from tclap.data.audio import FOR_FFMPEG
+from tclap.data.audio import FOR_FFMPEG, is_utf8
 from tclap.data.captions import spoken, words
 from tclap.data.dataset import Dataset, on_disk
 from tclap.data.table import Row, read_table, require
@@ -32,7 +33,23 @@ from tclap.data.timed import scheme
 from tclap.errors import InputError
 
 FOLDS = 5
-SOUNDS = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus", *FOR_FFMPEG}
+SOUNDS = {
+    ".wav",
+    ".flac",
+    ".ogg",
+    ".oga",
+    ".opus",
+    ".mp3",
+    ".aif",
+    ".aiff",
+    ".aifc",
+    ".au",
+    ".snd",
+    ".caf",
+    ".w64",
+    ".rf64",
+}
+SOUNDS |= {".raw", *FOR_FFMPEG}  # which are refused by name, and not left out
 URBANSOUND = ("slice_file_name", "fsID", "fold", "class")
 LAYOUTS = (
     "meta/esc50.csv with audio/ (ESC-50), metadata/UrbanSound8K.csv with audio/fold1/ ..., "
@@ -120,6 +137,9 @@ def _class_folders(root: Path) -> dict[str, list[str]]:
     found = {}
     for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
         sounds = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in SOUNDS)
+        if sounds and not is_utf8(folder.name):
+            name = os.fsencode(folder.name).decode("ascii", "backslashreplace")
+            raise InputError(f"{root}: the folder {name} has a name that is not in UTF-8: rename it")
         if sounds:
             found[folder.name] = sounds
     return found

@@ -12,7 +12,7 @@ from tclap.config import Timing
 from tclap.data import captions, compose
 from tclap.data.dataset import Dataset, check_folds
 from tclap.data.draws import draw_pairs
-from tclap.errors import InputError
+from tclap.places import check_new_folder
 
 
 def write_preview(
@@ -30,8 +30,7 @@ def write_preview(
     order items, which `tclap order plain` scores. Raises InputError if `out` holds files already, the dataset
     has one class, or a clip cannot be used.
     """
-    if out.exists() and any(out.iterdir()):
-        raise InputError(f"{out} is not empty; choose another folder or delete it")
+    check_new_folder(out)
     check_folds(dataset, {})
     n_classes = len(dataset.class_names)
     draws = draw_pairs(dataset, np.unique(dataset.folds).tolist(), np.arange(n_classes), 1, seed, timing=timing)

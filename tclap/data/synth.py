@@ -17,6 +17,7 @@ from scipy.signal import butter, sosfilt
 
 from tclap.data.dataset import COLUMNS
 from tclap.errors import InputError
+from tclap.places import check_new_folder
 
 SAMPLE_RATE_HZ = 16_000
 CLIP_S = 3.0
@@ -176,8 +177,7 @@ def write_dataset(out: Path, classes: int = 10, clips: int = 40, seed: int = 0) 
         raise InputError(f"classes {classes} must be between 2 and {MAX_CLASSES}")
     if clips < FOLDS or clips % FOLDS:
         raise InputError(f"clips {clips} must be a positive multiple of {FOLDS}, the number of folds")
-    if out.exists() and any(out.iterdir()):
-        raise InputError(f"{out} is not empty; choose another folder or delete it")
+    check_new_folder(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
         root = Path(scratch) / out.name

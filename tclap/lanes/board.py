@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ from tclap.config import Configuration, config_hash
 from tclap.console import console
 from tclap.data.layouts import read_index
 from tclap.lanes.start import Start, Store
+from tclap.lanes.stopping import this_command
 from tclap.places import staged
 from tclap.report.behind import Behind, look_behind
 from tclap.report.curves import MOST_CURVES, history_frame
@@ -60,7 +59,7 @@ class Board:
         self._name, self._ledger = start.settings.name, start.ledger
         self._warning = untrained_warning(start.settings.weights)
         self._guards = tuple(start.settings.guards())
-        self._command = shlex.join(["python", *sys.argv])
+        self._command = this_command()
         self._next_note_at = self._next_page_at = 0.0
         self._told = 0  # how many results the parent's metrics are the best of
         self._behind: dict[tuple[str, tuple[int, ...]], Behind] = {}  # of the best configuration: its hash and seeds

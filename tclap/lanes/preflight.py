@@ -7,6 +7,7 @@ which starts Ray; then `connect_ray` and `check_room`. Only after these is there
 
 from __future__ import annotations
 
+import difflib
 import os
 import signal
 import socket
@@ -55,6 +56,16 @@ def check_outlives_job(storage: Place) -> None:
         )
 
 
+def say_unknown_variables(settings: SweepSettings, environment: Mapping[str, str]) -> None:
+    """Print a line for each TCLAP_ variable that is nearly a flag's: nobody reads it, so the default counts."""
+    prefix = str(settings.model_config["env_prefix"])
+    flags = [f"{prefix}{name}".upper() for name in type(settings).model_fields]
+    for name in sorted(name for name in environment if name.upper().startswith(prefix) and name.upper() not in flags):
+        near = difflib.get_close_matches(name.upper(), flags, n=1, cutoff=0.85)
+        if near:
+            console.print(f"note: {name} sets no flag of this sweep; did you mean {near[0]}?", style="yellow")
+
+
 def check_dataset(data: Path, configurations: Sequence[Configuration]) -> None:
     """Raise InputError if folds or batch sizes do not fit the dataset at `data`; reads no audio."""
     dataset = read_index(data)
@@ -68,6 +79,7 @@ def check_dry(settings: SweepSettings, configurations: Sequence[Configuration]) 
     That is nothing if the dataset that is given does not exist: what was done under the name is of another one. Raises
     InputError as the sweep itself would.
     """
+    say_unknown_variables(settings, os.environ)
     folder, identity = settings.sweep_folder, settings.identity()
     # Below a URL the synthetic dataset is on each node's own disk.
     default = default_place(settings.storage) if isinstance(settings.storage, Path) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -70,6 +71,7 @@ def claimed(settings: SweepSettings, configurations: Sequence[Configuration]) ->
     or if another process runs it.
     """
     preflight.check_outlives_job(settings.storage)
+    preflight.say_unknown_variables(settings, os.environ)
     check_writable(settings.sweep_folder)
     cache = _cache(settings)
     data = settings.data or default_dataset(settings.storage if isinstance(settings.storage, Path) else cache)
@@ -89,11 +91,10 @@ def claimed(settings: SweepSettings, configurations: Sequence[Configuration]) ->
         # The kernel lets go of it however this process ends.
         with FileLock(place / "driver.lock", timeout=0):
             identity = {**settings.identity(), "dataset": workspace.dataset_digest}
+            ledger = read_ledger(settings.sweep_folder, settings.stop_early)
             claim_name(settings.sweep_folder, identity, settings.meant_before(), settings.may_grow)
             try:
-                yield Start(
-                    settings, data, workspace.dataset_digest, read_ledger(settings.sweep_folder, settings.stop_early)
-                )
+                yield Start(settings, data, workspace.dataset_digest, ledger)
             except InputError:
                 give_back(settings.sweep_folder)
                 raise

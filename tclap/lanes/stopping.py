@@ -11,6 +11,7 @@ from typing import Any
 
 from tclap.console import console
 from tclap.places import Place, stop_file
+from tclap.redact import shown
 from tclap.sweep.steering import resume
 
 
@@ -42,4 +43,9 @@ def _restore(handlers: dict[int, Any]) -> None:
 
 def say_how_to_go_on() -> None:
     console.print("stopped; the same command goes on from here:")
-    console.print(shlex.join(["python", *sys.argv]))
+    console.print(this_command())
+
+
+def this_command() -> str:
+    """What to type to go on, without passwords: it is printed, and kept where others read it."""
+    return shown(shlex.join(["python", *sys.argv]))

@@ -29,7 +29,7 @@ from tclap.sweep.curve import best_metrics
 from tclap.sweep.job import DONE, FAILED, STOPPED, Job
 from tclap.sweep.ledger import Result, drop_result, read_result, seeds_left, to_json, write_details, write_result
 from tclap.sweep.rungs import Rungs
-from tclap.sweep.state import drop_state, read_state, write_state
+from tclap.sweep.state import DamagedState, drop_state, read_state, write_state
 from tclap.sweep.steering import is_paused
 from tclap.sweep.sweep import Sweep
 from tclap.tracking import runs
@@ -119,7 +119,7 @@ class Desk:
         """Train and score a seed; whether it was stopped early."""
         configuration, workspace = job.configuration, self._open_workspace()
         place = seed_folder(self._folder, configuration, seed)
-        resume = read_state(place)
+        resume = self._state_in(place)
         if distributed.rank() == 0:
             drop_result(place)  # of one that was stopped early, and goes on
         parent = configuration.parent
@@ -192,6 +192,14 @@ class Desk:
                     drop_state(place)
         distributed.barrier()  # no worker looks at the next seed before this one is written
         return not ended
+
+    def _state_in(self, place: Place) -> State | None:
+        try:
+            return read_state(place)
+        except DamagedState as error:
+            if distributed.rank() == 0:
+                self._note(f"{error}: the seed starts from its first step")
+            return None
 
     def _open_workspace(self) -> Workspace:
         """The sweep's dataset and cache as this node sees them."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tclap import models
-from tclap.errors import InputError
 from tclap.models.protocol import ContrastiveModel
+from tclap.places import check_new_folder
 
 
 def export(model: ContrastiveModel, out: Path) -> str:
@@ -14,6 +14,5 @@ def export(model: ContrastiveModel, out: Path) -> str:
 
     Raises InputError for a model that no package but this one knows, and if `out` holds anything already.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is not an empty folder; choose another or delete it")
+    check_new_folder(out)
     return models.family(model.name).export(model, out)

@@ -22,6 +22,18 @@ from tclap.errors import InputError
 RANDOM = "random"
 HUB = "https://huggingface.co"
 HUB_TIMEOUT_S = 10.0
+# What torch.load raises over other files: a web page, a pointer of Git LFS, half a download.
+NOT_TORCHS: tuple[type[Exception], ...] = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+)
+NOT_TORCHS += (ImportError, pickle.UnpicklingError)
 # What a pickled numpy.float64 consists of; torch refuses all three unless they are named.
 NUMPY_NUMBERS = [np.core.multiarray.scalar, np.dtype, type(np.dtype(np.float64))]  # type: ignore[attr-defined]
 
@@ -134,7 +146,7 @@ def read(path: Path) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         raise InputError(f"{path} is no file of plain tensors, so it is not read (nothing was unpickled)") from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except NOT_TORCHS as error:
         raise InputError(f"{path} is truncated or no torch file: {_line(error)}") from error
     for wrapper in ("model", "state_dict"):
         if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):

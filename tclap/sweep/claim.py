@@ -51,7 +51,7 @@ def check_name(
     path = sweep / CLAIM
     if not path.exists():
         return None
-    claimed: dict[str, Any] = {**(meant_before or {}), **json.loads(path.read_text(encoding="utf-8"))}
+    claimed: dict[str, Any] = {**(meant_before or {}), **_read(path)}
     changes = differences(*(_without(side, {*may_grow, *unknown}) for side in (claimed, identity)))
     if changes:
         growing = f"; {', '.join(sorted(may_grow))} may be others under one name" if may_grow else ""
@@ -60,6 +60,21 @@ def check_name(
             f"the settings of before{growing}"
         )
     return claimed
+
+
+def _read(path: Place) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise TypeError(f"a {type(found).__name__}")
+        return found
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InputError(
+            f"{path} is damaged: it says which settings the name {path.parent.name} stands for; put a copy in its "
+            "place, or delete it if the settings are those of before"
+        ) from error
 
 
 def give_back(sweep: Place) -> None:

@@ -156,6 +156,8 @@ def from_json(text: str) -> Result:
 def _read(path: Place) -> Result:
     try:
         return from_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is not a result of this version of tclap: delete it to run the seed again") from error
 

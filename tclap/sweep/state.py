@@ -9,8 +9,13 @@ from pathlib import Path
 
 import torch
 
+from tclap.models.weights import NOT_TORCHS
 from tclap.places import STATE, Place
 from tclap.training.stage import State
+
+
+class DamagedState(Exception):
+    """A state from which nothing goes on; the seed starts anew, and its numbers are the same."""
 
 
 def write_state(folder: Place, state: State) -> None:
@@ -27,11 +32,19 @@ def write_state(folder: Place, state: State) -> None:
 
 
 def read_state(folder: Place) -> State | None:
-    """The state that was kept last, on the CPU; None if the seed starts from its first step."""
+    """The state that was kept last, on the CPU; None if the seed starts from its first step.
+
+    Raises DamagedState if the file is none that `write_state` wrote: a power cut may leave zeros.
+    """
     if not (folder / STATE).exists():
         return None
-    with (folder / STATE).open("rb") as file:
-        state: State = torch.load(io.BytesIO(file.read()), weights_only=True, map_location="cpu")
+    raw = (folder / STATE).read_bytes()
+    try:
+        state: State = torch.load(io.BytesIO(raw), weights_only=True, map_location="cpu")
+    except NOT_TORCHS as error:
+        raise DamagedState(f"{folder / STATE} is damaged") from error
+    if not isinstance(state, dict) or not {"step", "model", "optimiser"} <= state.keys():
+        raise DamagedState(f"{folder / STATE} is no state of a stage")
     return state
 
 

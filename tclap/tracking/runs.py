@@ -242,7 +242,7 @@ def read_score_facts(client: MlflowClient, run_id: str) -> dict[str, Score]:
 
 def fail(client: MlflowClient, run_id: str, trace: str) -> None:
     """Leave the traceback on the run and end it as FAILED."""
-    client.log_text(run_id, trace, "traceback.txt")
+    client.log_text(run_id, shown(trace), "traceback.txt")
     client.set_terminated(run_id, "FAILED")
 
 

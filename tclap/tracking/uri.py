@@ -58,7 +58,7 @@ def absolute(uri: str) -> str:
             raise InputError(f"{wrong}: SQLite's address has three slashes and a path: sqlite:///mlflow.db")
         if not path or path.startswith(":"):
             raise InputError(f"{wrong} is a database in memory, which ends with each process: give it a path")
-        return f"{driver}:///{os.path.abspath(path)}{mark}{options}"
+        return f"{driver}:///{os.path.abspath(os.path.expanduser(path))}{mark}{options}"
     if re.fullmatch(r"file:(?!//[^/]).*", uri, re.DOTALL):
         return Path(os.path.abspath(unquote(re.sub("^file:(//)?", "", uri)))).as_uri()
     if "://" in uri:

@@ -175,7 +175,7 @@ def test_without_ffmpeg_or_with_no_sound_it_is_one_line(
 
 
 FAULTS = {
-    "full": (lambda f: shutil.copytree(f, f.parent / "out"), "is not empty"),
+    "full": (lambda f: shutil.copytree(f, f.parent / "out"), "is not an empty folder"),
     "a recording is missing": (
         lambda f: (f / "audio" / "street 2.wav").unlink(),
         "1 unusable file.*street 2.wav: missing",

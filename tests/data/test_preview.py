@@ -39,7 +39,7 @@ def test_says_when_each_window_sounds(dataset: Dataset, tmp_path: Path, timing: 
 
 def test_refuses_a_folder_that_holds_something(dataset: Dataset, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="is not empty"):
+    with pytest.raises(InputError, match="is not an empty folder"):
         write_preview(dataset, tmp_path, 1, WINDOW_S, RATE, seed=0)
 
 

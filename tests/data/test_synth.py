@@ -85,7 +85,7 @@ def test_sizes_are_checked_before_anything_is_written(tmp_path: Path, options: d
 def test_other_files_are_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("mine")
-    with pytest.raises(InputError, match="out is not empty"):
+    with pytest.raises(InputError, match="out is not an empty folder"):
         synth.write_dataset(tmp_path / "out", classes=2, clips=5)
     assert [p.name for p in tmp_path.rglob("*")] == ["out", "thesis.txt"]
 

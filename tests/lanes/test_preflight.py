@@ -10,15 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import ray
 from ray.exceptions import AuthenticationError, RaySystemError
 
-from tclap.config import DataSettings
+from tclap import cli
+from tclap.config import DataSettings, LossCoefficients
 from tclap.data.dataset import read_index, shared_recordings
 from tclap.errors import InputError
 from tclap.flags import SweepSettings
 from tclap.lanes import preflight
+from tclap.lanes.start import claimed
 from tclap.places import at
 from tests.data.test_dataset import rows, write
 
@@ -202,6 +205,49 @@ def test_recordings_that_cross_the_folds_are_counted(tmp_path):
     assert shared_recordings(dataset, [(1, 4)]) == 0  # in one set of folds they may be together
     assert shared_recordings(dataset, [(1,), (4,)]) == 1
     assert shared_recordings(dataset, []) == 0
+
+
+def test_shared_recordings_are_said_at_the_start_and_by_data_check_unless_they_are_allowed(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    table = pd.concat([rows()] * 3, ignore_index=True)
+    table["filename"] = [f"{n}.wav" for n in range(len(table))]
+    folds = [1, 1, 1, 1, 4, 4, 4, 4, 5, 5, 5, 5]
+    root = write(tmp_path / "shared", table.assign(fold=folds, src_file=[str(n % 5) for n in range(12)]))
+    words = "5 of 5 recordings (src_file) have clips in more than one of"
+
+    def started(*flags: str) -> str:
+        given = ["--data", str(root), "--storage", str(tmp_path / "runs"), "--batch-sizes", "1", "--train-folds", "1"]
+        of = settings(*given, *flags)
+        with claimed(of, [of.configuration("B", LossCoefficients(), 1)]):
+            return capsys.readouterr().out
+
+    def checked(*flags: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["tclap", "data", "check", str(root), *flags])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        assert stopped.value.code == 0  # a warning, and no problem
+        return capsys.readouterr().out
+
+    for said in (started, checked):
+        assert words in said()
+        assert words not in said("--allow-shared-recordings")
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("TCLAP_BATCHSIZES", "TCLAP_BATCH_SIZES"), ("TCLAP_SEDS", "TCLAP_SEEDS"), ("tclap_storrage", "TCLAP_STORAGE")],
+)
+def test_a_variable_that_is_nearly_a_flags_is_said(capsys, name, near):
+    preflight.say_unknown_variables(settings(), {name: "1"})
+    assert capsys.readouterr().out == f"note: {name} sets no flag of this sweep; did you mean {near}?\n"
+
+
+def test_other_variables_are_not_ours_to_judge(capsys):
+    others = ("TCLAP_GIT_COMMIT", "TCLAP_SIF", "TCLAP_BIND", "TCLAP_TRIALS", "TCLAP_SEEDS", "tclap_lr", "TCL_LIBRARY")
+    preflight.say_unknown_variables(settings(), dict.fromkeys(others, "1"))
+    assert capsys.readouterr().out == ""
 
 
 def test_shuffled_folds_share_most_recordings(tmp_path):

@@ -26,6 +26,8 @@ from tclap.tracking.page import run_link
 from tclap.training import checkpoint
 
 NAME = "small"
+# What an earlier shell, or a job that started this one, may have left: a run and an experiment of something else.
+STALE = {"MLFLOW_RUN_ID": "0" * 32, "MLFLOW_EXPERIMENT_NAME": "theirs", "MLFLOW_EXPERIMENT_ID": "77"}
 SOUND, PAGE = "synth", "http://mlflow:5000"
 SEEDS = (1, 0)
 DATA = DataSettings(takes=1, eval_takes=1)
@@ -66,6 +68,8 @@ class Store:
 def store(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        for name, value in STALE.items():
+            patch.setenv(name, value)
         yield make_store(root, tmp_path_factory.mktemp("runs"))
 
 

@@ -24,7 +24,7 @@ from tclap.tracking.champion import ADDRESS
 from tclap.tracking.final_scores import scores_on_test_folds
 from tclap.tracking.read import SweepRecord, Trial, read_sweep
 from tclap.training import checkpoint
-from tests.tracking.conftest import DATA, NAME, Store
+from tests.tracking.conftest import DATA, NAME, STALE, Store
 
 METRIC = "zste/1"
 COMMAND = ("--metric", METRIC, "--guard", "zste/3A>=0", "--guard", "zste/1<=100")
@@ -35,6 +35,8 @@ def tclap(*flags: object) -> str:
     with pytest.MonkeyPatch.context() as patch, console.capture() as captured:
         patch.setattr(sys, "argv", ["tclap", *map(str, flags)])
         patch.setenv("COLUMNS", "200")
+        for name, value in STALE.items():
+            patch.setenv(name, value)
         try:
             cli.main()
         except SystemExit as stopped:
@@ -107,6 +109,15 @@ def test_winner_and_base_have_their_test_scores(store: Store, winners: list[Tria
 def logged(store: Store, run_id: str, prefix: str) -> dict[str, float]:
     metrics = store.client.get_run(run_id).data.metrics
     return {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
+
+
+def test_what_an_earlier_shell_left_in_the_environment_moves_nothing(store: Store, said: str) -> None:
+    """STALE names a run and an experiment of something else, for the sweep and for `tclap best`."""
+    assert [e.name for e in store.client.search_experiments()] == ["tclap", "Default"]
+    assert all("sweep" in run.data.tags for run in store.client.search_runs([store.experiment_id]))
+    assert not store.client.search_runs(["0"])
+    (version,) = versions(store)
+    assert version.run_id in store.run_ids.values()
 
 
 def test_again_computes_nothing_and_makes_no_version(

@@ -1,5 +1,6 @@
 """After a kill: what MLflow says against what is done."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -200,6 +201,26 @@ def check_whole(client: MlflowClient, experiment: str, tmp_path: Path, again: in
                 stage_a = read_result(seed_folder(tmp_path / "s", config.parent, seed))
                 assert tags["stage_a_run"] == stage_a.run_id
                 assert tags["host"] == "there"
+
+
+def test_what_an_older_version_left_is_logged_again_too(finished, tmp_path):
+    """Its checkpoints do not name the settings that came later."""
+    client, experiment, _ = finished
+    old = CONFIGURATION.model_copy(update={"data": CONFIGURATION.data.model_copy(update={"timing": "midpoint"})})
+    record = old.model_dump(mode="json")
+    for name in ("timing", "train_draw_seed", "prompts"):
+        del record["data"][name]
+    place = checkpoint_folder(tmp_path / "s", old, 0)
+    shutil.copytree(checkpoint_folder(tmp_path / "s", CONFIGURATION, 0), place)
+    made = json.loads((place / "config.json").read_text())
+    made["provenance"] = {"configuration": record, "seed": 0}
+    (place / "config.json").write_text(json.dumps(made))
+    scores = {name: Score(50.0, 40.0, 60.0, 9, 50.0) for name in (*COLUMNS, *EXTRA_COLUMNS)}
+    write_result(place.parent, Result(config_hash(old), 0, scores, 1.5, 3, "there"))
+    (line,) = again(tmp_path, client, experiment)
+    assert line.startswith("1 finished run(s)")
+    run = client.get_run(read_result(place.parent).run_id)
+    assert (run.info.status, run.data.params["data.timing"]) == ("FINISHED", "midpoint")
 
 
 @pytest.mark.parametrize("damage", ["gone", "of something else", "says nothing"])

@@ -36,6 +36,7 @@ def sound(tmp_path_factory):
         ("sqlite:///mlflow.db", "sqlite:///{}/mlflow.db"),
         ("sqlite:///./deep/../mlflow.db", "sqlite:///{}/mlflow.db"),
         ("sqlite:///m.db?timeout=30", "sqlite:///{}/m.db?timeout=30"),
+        ("sqlite:///~/m.db", os.path.expanduser("sqlite:///~/m.db").replace("~", os.path.expanduser("~"))),
         ("  sqlite:///with blank.db ", "sqlite:///{}/with blank.db"),
         ("sqlite+pysqlite:///m.db", "sqlite+pysqlite:///{}/m.db"),
         ("mlruns", "{}/mlruns"),
@@ -196,6 +197,27 @@ def test_a_store_that_cannot_be_used_is_one_line(sound, tmp_path, monkeypatch, c
         assert words in line
         assert PASSWORD not in line
         assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("proxy", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_a_dead_proxy_is_named_without_its_password_and_is_nothing_to_a_local_store(
+    sound, tmp_path, monkeypatch, proxy
+):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv(proxy, f"http://me:{PASSWORD}@127.0.0.1:9")
+    shutil.copy(sound, tmp_path / "mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    assert open_store(tmp_path)[1] == "1"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.invalid:5000")
+    with pytest.raises(InputError) as caught:
+        open_store(tmp_path)
+    line = str(caught.value)
+    assert line.startswith("MLflow at http://mlflow.invalid:5000: ")
+    assert "proxy" in line
+    assert "\n" not in line
+    assert PASSWORD not in line
 
 
 def test_the_command_that_restores_an_experiment_does(sound, tmp_path):
