@@ -19,6 +19,7 @@ from ray.cluster_utils import Cluster
 from tclap.config import LossCoefficients, config_hash
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
 from tclap.flags import SweepSettings
+from tclap.sweep.live import read_live
 from tests.integration import services
 from tests.integration.checker import problems_of_runs
 from tests.integration.conftest import REPO, rows_program
@@ -111,29 +112,37 @@ def hashes(flags=SMALL):
     return {"A": config_hash(both.parent), "B": config_hash(both)}
 
 
-def wait_until_in(running, stage, step, timeout_s=240):
-    """Wait until stage "A" or "B" has a checkpoint at `step` or later and is not done; returns that step."""
-    name = hashes()[stage]
+def wait_until_in(running, stage, step, timeout_s=240, seed=0):
+    """Wait until stage "A" or "B" has a checkpoint at `step` or later and is not done."""
+    folder = running.folder / "trials" / hashes()[stage] / f"seed-{seed}"
+
+    def is_there():
+        at = _step(folder / "state.pt")
+        assert not (folder / "result.json").exists(), f"stage {stage} was done before it could be disturbed"
+        return at >= step
+
+    wait_until(running, is_there, timeout_s)
+
+
+def wait_until(running, holds, timeout_s=240):
+    """Wait until `holds()`, while the sweep goes on."""
     deadline = time.monotonic() + timeout_s
-    while True:
-        seed = running.folder / "trials" / name / "seed-0"
-        at = _step(seed / "state.pt")
-        done = (seed / "result.json").exists()
-        assert not done, f"stage {stage} was done before it could be disturbed"
-        if at >= step:
-            return at
+    while not holds():
         assert running.process.poll() is None, running.log.read_text()[-6000:]
-        assert time.monotonic() < deadline, f"stage {stage} is at step {at}\n{running.log.read_text()[-6000:]}"
+        assert time.monotonic() < deadline, running.log.read_text()[-6000:]
         time.sleep(0.02)
+
+
+def state_of(running, name):
+    """What the driver says of a job; None before it says anything."""
+    snapshot = read_live(running.folder)
+    return next((job.state for job in snapshot.jobs if job.hash == name), None) if snapshot else None
 
 
 def wait_until_extracting(running, chunks, timeout_s=120):
     """Wait until so many chunks of a feature set are done, and others are not."""
-    deadline = time.monotonic() + timeout_s
-    while len(list((running.place.storage / "cache" / "features").glob("*.partial/chunk-*"))) < chunks:
-        assert running.process.poll() is None, running.log.read_text()[-6000:]
-        assert time.monotonic() < deadline, running.log.read_text()[-6000:]
-        time.sleep(0.02)
+    features = running.place.storage / "cache" / "features"
+    wait_until(running, lambda: len(list(features.glob("*.partial/chunk-*"))) >= chunks, timeout_s)
 
 
 def _step(state):

@@ -13,10 +13,13 @@ import numpy as np
 import pytest
 
 from tclap.data.synth import write_dataset
+from tclap.sweep import steering
+from tclap.sweep.job import STOPPED
 from tests.integration import chaos
 
 TARGETS = ("worker", "lane", "script", "MLflow server", "node")
 RANDOM_TARGETS = (*TARGETS, "mailbox")
+STEERED = ("script", "lane", "MLflow server")
 MOMENTS = {"stage A": ("A", 50), "stage B": ("B", 50), "evaluation": ("B", chaos.STEPS["B"])}
 
 
@@ -97,6 +100,42 @@ def test_a_kill_while_features_are_computed(large, target, takes):
         features = np.load(partial.with_suffix("") / "audio.npy", mmap_mode="r")
         assert np.abs(features).max(axis=(1, 2)).min() > 0, "a chunk was counted as done and is not there"
         assert not partial.exists()
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("target", STEERED)
+def test_a_kill_while_a_job_is_paused(place, undisturbed, target):
+    running = chaos.launch(place, f"paused-{target}".replace(" ", "-"))
+    chaos.wait_until_in(running, "B", 50)
+    name = chaos.hashes()["B"]
+    steering.pause(running.folder, name)
+    chaos.wait_until(running, lambda: chaos.state_of(running, name) == STOPPED)
+    running = chaos.disturb(running, target)
+    time.sleep(5)
+    assert running.process.poll() is None, "a sweep waits for what is paused"
+    assert not (running.folder / "trials" / name / "seed-0" / "result.json").exists()
+    steering.resume(running.folder, name)
+    running.finish()
+    chaos.assert_nothing_lost_or_twice(running)
+    assert chaos.table(running) == undisturbed
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("target", STEERED)
+def test_a_kill_while_a_sweep_is_extended(place, target):
+    """Another seed for a finished sweep, whose results and table lines stay as they are."""
+    running = chaos.launch(place, f"extended-{target}".replace(" ", "-"))
+    running.finish()
+    first = {path: path.read_bytes() for path in running.folder.glob("trials/*/*/result.json")}
+    line = chaos.table(running).splitlines()[1]
+    running = chaos.launch(place, running.name, flags=f"{chaos.SMALL} --seeds=0,1")
+    chaos.wait_until_in(running, "B", 50, seed=1)
+    running = chaos.disturb(running, target)
+    running.finish()
+    chaos.assert_nothing_lost_or_twice(running)
+    assert {path: path.read_bytes() for path in first} == first
+    assert chaos.table(running).splitlines()[1] == line
+    assert len(chaos.table(running).splitlines()) == 3
 
 
 KILLS = 100
