@@ -142,6 +142,30 @@ def test_fresh_storage_at_a_url_gives_the_same_numbers_to_the_last_digit(finishe
     assert "nothing left to do" in repeated.stdout
 
 
+def test_a_stopped_job_is_not_run_again_and_goes_on_without_the_flag_as_if_never_stopped(finished, root, cluster):
+    """Stopped by a guard that always fails; in the end its lines of the table are those of the first sweep."""
+    flags = ("--data", root, "--storage", finished[0], "--name", "early", "--seeds", "0,1", *TINY)
+    stopping = (*flags, "--stop-early", "--guard", "zste/1>=101")
+    first = run_rows([("AB", {})], *stopping, env=cluster.env)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "stopped at step 1 " in first.stdout
+    assert "none can win" in first.stdout
+    sweep = finished[0] / "early"
+    (state,) = sweep.glob("trials/*/seed-*/state.pt")  # the second seed did not run
+    written = state.with_name("result.json").stat().st_mtime_ns
+    again = run_rows([("AB", {})], *stopping, env=cluster.env)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "nothing left to do" in again.stdout
+    assert state.with_name("result.json").stat().st_mtime_ns == written
+    assert pd.read_csv(sweep / "table4.csv")["stopped_at"].tolist() == [1]
+    going_on = run_rows([("AB", {})], *flags, env=cluster.env)
+    assert going_on.returncode == 0, going_on.stdout + going_on.stderr
+    lines = (sweep / "table4.csv").read_text().splitlines()
+    assert len(lines) == 1 + 2
+    assert set(lines) <= set((finished[0] / "table4" / "table4.csv").read_text().splitlines())
+    assert not list(sweep.glob("trials/*/seed-*/state.pt"))
+
+
 @pytest.fixture(scope="module")
 def captioned_folder(root, tmp_path_factory):
     """Six clips with captions in Clotho's layout."""
