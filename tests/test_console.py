@@ -91,10 +91,10 @@ def test_table4_refuses_a_name_that_stands_for_another_sweep(table4, capsys, roo
     with pytest.raises(AssertionError, match="Ray was started"):
         table4(*flags)
     with pytest.raises(SystemExit) as stopped:
-        table4(*flags, "--lr", "0.01", "--seeds", "0,1")
+        table4(*flags, "--lr", "0.01", "--seeds", "0,1")  # more seeds alone would be an extension
     capsys_line = error_line(capsys, stopped)
     assert "lr was 0.001, now 0.01" in capsys_line
-    assert "seeds was [0], now [0, 1]" in capsys_line
+    assert "seeds was" not in capsys_line
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9"])
@@ -281,8 +281,8 @@ def test_preview_writes_every_kind(tclap, root, tmp_path):
         tclap("data", "preview", root, tmp_path / "out", "--count", "2")
     assert stopped.value.code == 0
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert len(names) == 2 * 4 + 1
-    assert {"00-single.wav", "01-overlay.wav", "captions.csv"} <= names
+    assert len(names) == 2 * 4 + 2
+    assert {"00-single.wav", "01-overlay.wav", "captions.csv", "items.csv"} <= names
 
 
 def test_retrieval_counts_missing_clips_and_stands_beside_the_published(tclap, capsys, dataset, mini, tmp_path):

@@ -20,6 +20,7 @@ from tclap.models.mini import Mini
 from tclap.sweep import study as studies
 from tclap.sweep.journal import set_aside_if_damaged
 from tclap.sweep.ledger import read_result
+from tclap.sweep.outcome import Outcome
 from tclap.training import checkpoint
 
 often = settings(
@@ -122,7 +123,7 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     study = studies.open_study("s", file, "random", 0, ["x"])
     for value in (1.0, 2.0):
         trial = studies.ask(study, {"a": (0, 1, 2)}, 3, False, 0)
-        studies.tell(study, trial.number, [value])
+        studies.tell(study, trial.number, Outcome([value]))
     return file.read_bytes()
 
 

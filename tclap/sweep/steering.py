@@ -56,7 +56,7 @@ def exclude(sweep: Place, job: str, why: str | None) -> None:
 def _read(file: Place, kind: type[Any]) -> Any:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # the latter is said where the storage is checked
         return kind()
     except ValueError as error:
         raise InputError(f"{file} cannot be read ({error}): delete it") from error
