@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+import pytest
 from mlflow import MlflowClient
 
 from tclap.places import STATE
@@ -17,6 +18,7 @@ ROWS = [("B", {"alpha_st": 0}), ("B", {})]
 PATIENCE_S = 400
 
 
+@pytest.mark.slow
 def test_a_job_is_paused_and_the_sweep_stopped_and_both_go_on_with_the_same_command(root, tmp_path):
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     folder = tmp_path / "runs" / "steered"
