@@ -1,18 +1,16 @@
-"""Ray Tune over the jobs of a source: what runs at once, what is tried again, and which lanes are kept."""
+"""Ray Tune over the jobs of a source: what runs at once, and what is tried again."""
 
 from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import ray
 from ray import tune
-from ray.tune.execution import tune_controller
-from ray.tune.utils.object_cache import _ObjectCache
 
+from tclap.lanes.kept import lanes_are_kept
 from tclap.lanes.lane import LANE_RESOURCES, Lane
 from tclap.lanes.searcher import SourceSearcher
 from tclap.sweep.job import Job
@@ -21,34 +19,6 @@ from tclap.sweep.sweep import Sweep
 # Only what was lost, or what MLflow did not take, is tried again (an error in the code is an outcome), so this bounds
 # what a night of failing nodes, or a job that is killed for its memory each time, may cost.
 RETRIES = 20
-KEPT_IDLE_S = 60.0
-
-
-class KeptLanes(_ObjectCache):
-    """Tune's store of actors between two trials, which keeps each lane for a minute.
-
-    Tune's own keeps one idle actor at most and ends the others, and a lane takes seconds to start. A minute, and not
-    for ever: an idle lane holds its CPUs, which the job of another lane may be waiting for after a node was lost.
-    """
-
-    def __init__(self, may_keep_one: bool = True) -> None:
-        super().__init__(may_keep_one)
-        self._idle_since: dict[int, float] = {}
-
-    def cache_object(self, key: Any, obj: Any) -> bool:
-        self._idle_since[id(obj)] = time.monotonic()
-        self._cached_objects[key].append(obj)
-        self._num_cached_objects += 1
-        return True
-
-    def flush_cached_objects(self, force_all: bool = False) -> Iterator[Any]:
-        now = time.monotonic()
-        for objects in self._cached_objects.values():
-            for one in list(objects):
-                if force_all or now - self._idle_since[id(one)] > KEPT_IDLE_S:
-                    objects.remove(one)
-                    self._num_cached_objects -= 1
-                    yield one
 
 
 def run_trials(
@@ -85,15 +55,5 @@ def run_trials(
             callbacks=list(callbacks),
         ),
     )
-    with _lanes_are_kept():
+    with lanes_are_kept():
         tuner.fit()
-
-
-@contextmanager
-def _lanes_are_kept() -> Iterator[None]:
-    """Tune takes no such class as an argument."""
-    tune_controller._ObjectCache = KeptLanes
-    try:
-        yield
-    finally:
-        tune_controller._ObjectCache = _ObjectCache
