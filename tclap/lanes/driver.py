@@ -143,7 +143,6 @@ def run_jobs(
     import ray
 
     from tclap.lanes.cluster import open_cluster, room_for_lanes
-    from tclap.lanes.leftovers import Leftovers
     from tclap.lanes.mailbox import open_mailbox
     from tclap.lanes.progress import Progress
     from tclap.lanes.searcher import SourceSearcher
@@ -181,7 +180,7 @@ def run_jobs(
             searcher = SourceSearcher(source, shared, 1 if one_makes_all else lanes, ledger, stopped, waits, prepared)
             with Progress(known, total, before, ledger, mailbox, shown, differ, board.update) as progress:
                 searcher.on_wait = progress.beat
-                run_trials(searcher, sweep, mailbox, lanes, [progress, Leftovers()])
+                run_trials(searcher, sweep, mailbox, lanes, [progress])
             ray.kill(mailbox)
             if searcher.preparation_failed:
                 raise searcher.preparation_failed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -51,13 +51,17 @@ class KeptLanes(_ObjectCache):
 
 
 @contextmanager
-def lanes_are_kept() -> Iterator[None]:
-    """Have Tune keep lanes as `KeptLanes` does, and look before it hands one a job: neither is an argument of its."""
+def lanes_are_kept(lost: Callable[[], None]) -> Iterator[None]:
+    """Have Tune keep lanes as `KeptLanes` does, and look before it hands one a job: neither is an argument of its.
+
+    lost: called when a lane has died while it was idle, which Tune tells no callback.
+    """
     controller = tune_controller.TuneController
     reuse = controller._maybe_reuse_cached_actor
 
     def reuse_living(self: Any, trial: Any) -> bool:
-        drop_dead(self, trial.placement_group_factory)
+        if drop_dead(self, trial.placement_group_factory):
+            lost()
         return bool(reuse(self, trial))
 
     tune_controller._ObjectCache = KeptLanes
@@ -69,12 +73,13 @@ def lanes_are_kept() -> Iterator[None]:
         controller._maybe_reuse_cached_actor = reuse
 
 
-def drop_dead(controller: Any, key: Any) -> None:
-    """Forget the idle lanes that no longer live.
+def drop_dead(controller: Any, key: Any) -> bool:
+    """Forget the idle lanes that no longer live; returns whether there were any.
 
     Tune notices a dead actor only by the job that it hands to it, is then told twice, by the actor and by its task,
     and at the second time gives the trial up, however many retries it has left.
     """
+    found = False
     for lane in controller._actor_cache.idle(key):
         actor, *_ = controller._actor_manager._live_actors_to_ray_actors_resources[lane]
         if not lives(actor):
@@ -82,6 +87,8 @@ def drop_dead(controller: Any, key: Any) -> None:
             lane.set_on_stop(None)  # as Tune does for the actors that it ends while they are idle
             lane.set_on_error(None)
             controller._remove_actor(lane)
+            found = True
+    return found
 
 
 def lives(actor: Any) -> bool:

@@ -54,17 +54,21 @@ def without_actors() -> set[str]:
 
 
 class Leftovers(tune.Callback):
-    """Frees what the dead left: looks after the start, after each lost trial, and on while there is anything."""
+    """Frees what the dead left: looks after the start, after each loss, and on while there is anything."""
 
     def __init__(self) -> None:
         self._suspects: set[str] = set()
         self._look_at = time.monotonic() + LOOK_EVERY_S
 
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def look_soon(self) -> None:
+        """Something has died."""
         self._look_at = min(self._look_at, time.monotonic() + LOOK_EVERY_S)
 
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.look_soon()
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._look_at = min(self._look_at, time.monotonic() + LOOK_EVERY_S)
+        self.look_soon()
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         if time.monotonic() < self._look_at:

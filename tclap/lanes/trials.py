@@ -12,6 +12,7 @@ from ray import tune
 
 from tclap.lanes.kept import lanes_are_kept
 from tclap.lanes.lane import LANE_RESOURCES, Lane
+from tclap.lanes.leftovers import Leftovers
 from tclap.lanes.searcher import SourceSearcher
 from tclap.sweep.job import Job
 from tclap.sweep.sweep import Sweep
@@ -29,7 +30,7 @@ def run_trials(
     callbacks: Sequence[tune.Callback],
 ) -> None:
     """Run whatever `searcher` suggests on so many lanes, until it says that it is finished. Failures are not raised."""
-    number = itertools.count()
+    number, leftovers = itertools.count(), Leftovers()
 
     def trial_name(trial: Any) -> str:
         job = Job.from_json(trial.config["job"])
@@ -52,8 +53,8 @@ def run_trials(
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # a job keeps its own state
             verbose=0,
-            callbacks=list(callbacks),
+            callbacks=[*callbacks, leftovers],
         ),
     )
-    with lanes_are_kept():
+    with lanes_are_kept(leftovers.look_soon):
         tuner.fit()

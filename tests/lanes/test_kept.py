@@ -48,7 +48,8 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_lane_that_died_while_idle_gets_no_job(fate: Exception) -> None:
     alive, dead = Lane(), Lane(fate)
     controller = controller_of(dead, alive)
-    drop_dead(controller, "key")
+    assert drop_dead(controller, "key")
+    assert not drop_dead(controller, "key")
     assert controller.removed == [dead]
     assert dead.called_back == []  # nobody is told: no trial is its own
     assert controller._actor_cache.idle("key") == [alive]
