@@ -65,7 +65,7 @@ def test_texts_and_paths_reach_the_model_as_they_were_typed(tclap, monkeypatch, 
     scores = using.similarities
     monkeypatch.setattr(using, "similarities", lambda model, a, t: seen.append((a, t)) or scores(model, a, t))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "4000")
+    monkeypatch.setattr(console.console, "_width", 4000)
     code, out, _ = tclap("score", "checkpoint", *NAMES, *TEXTS)
     assert code == 0
     assert seen == [(NAMES, TEXTS)]
@@ -76,7 +76,7 @@ def test_texts_and_paths_reach_the_model_as_they_were_typed(tclap, monkeypatch, 
 def test_what_is_named_is_printed_as_it_is(monkeypatch, name):
     file = io.StringIO()
     monkeypatch.setattr(console.console, "_file", file)
-    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setattr(console.console, "_width", 400)
     console.console.print(f"in {name}")
     table = Table("cosine", name, title=f"table of {name}")
     table.add_row(name, "1")

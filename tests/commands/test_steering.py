@@ -37,7 +37,7 @@ STAGE_A, ALONE, OTHER, CHILD, LAST = PLAN.jobs
 def tclap(storage: Path, *arguments: str) -> str:
     with pytest.MonkeyPatch.context() as patch, console.capture() as captured:
         patch.setattr(sys, "argv", ["tclap", *arguments, "--storage", str(storage)])
-        patch.setenv("COLUMNS", "250")
+        patch.setattr(console, "_width", 250)
         try:
             cli.main()
         except SystemExit as stopped:

@@ -34,7 +34,7 @@ def tclap(*flags: object) -> str:
     """What a command printed. Raises SystemExit where its exit code is not 0."""
     with pytest.MonkeyPatch.context() as patch, console.capture() as captured:
         patch.setattr(sys, "argv", ["tclap", *map(str, flags)])
-        patch.setenv("COLUMNS", "200")
+        patch.setattr(console, "_width", 200)  # COLUMNS is read once, at the start
         for name, value in STALE.items():
             patch.setenv(name, value)
         try:

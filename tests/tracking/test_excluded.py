@@ -26,7 +26,7 @@ WHY = "a clip of class rain was mislabelled"
 def tclap(*arguments: object) -> str:
     with pytest.MonkeyPatch.context() as patch, console.capture() as captured:
         patch.setattr(sys, "argv", ["tclap", *map(str, arguments)])
-        patch.setenv("COLUMNS", "200")
+        patch.setattr(console, "_width", 200)  # COLUMNS is read once, at the start
         try:
             cli.main()
         except SystemExit as stopped:
