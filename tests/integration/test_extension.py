@@ -11,7 +11,7 @@ ROWS = [("B", {}), ("AB", {})]
 NINTH = ("B", {"alpha_st": 0})
 
 
-def test_more_seeds_and_another_row_go_on_and_touch_nothing_that_is_finished(root, tmp_path):
+def test_more_seeds_and_another_row_go_on_and_touch_nothing_that_is_finished(root, tmp_path, cluster):
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     folder = tmp_path / "runs" / "grown"
 
@@ -28,7 +28,7 @@ def test_more_seeds_and_another_row_go_on_and_touch_nothing_that_is_finished(roo
             "1",
             *flags,
         )
-        return run_rows(rows, *given, env={"MLFLOW_TRACKING_URI": uri})
+        return run_rows(rows, *given, env={**cluster.env, "MLFLOW_TRACKING_URI": uri})
 
     def results():
         return {path.relative_to(folder): path.read_bytes() for path in folder.glob("trials/*/*/result.json")}
