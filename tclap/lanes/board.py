@@ -114,9 +114,7 @@ class Board:
             console.print(files[1].read_text(encoding="utf-8"))
             for file in files:
                 self._store.client.log_artifact(self._store.run_id, str(file))
-        objectives = self._ranked_by(frame)
-        ranked = rank(frame, objectives[0], self._guards, objectives)
-        console.print(f"best: {best_line(ranked, objectives[0], hash_labels(frame))}")
+        console.print(f"best: {best_line(self._ranking(frame), self._ranked_by(frame)[0], hash_labels(frame))}")
 
     def _distinct(self) -> list[Configuration]:
         left_out = excluded(self._start.settings.sweep_folder)
@@ -144,10 +142,13 @@ class Board:
             mlflow_page.log_winner(self._store.client, run_id, label, scores, len(self._ledger.results))
             self._told = len(frame)
 
+    def _ranking(self, frame: pd.DataFrame) -> pd.DataFrame:
+        objectives = self._ranked_by(frame)
+        return rank(frame, objectives[0], self._guards, objectives)
+
     def _best(self, frame: pd.DataFrame) -> str:
         """Hash of the first configuration of the ranking."""
-        objectives = self._ranked_by(frame)
-        return str(rank(frame, objectives[0], (), objectives)["config_hash"].iloc[0])
+        return str(self._ranking(frame)["config_hash"].iloc[0])
 
     def _look_behind(self, frame: pd.DataFrame) -> Behind:
         best = self._best(frame)
@@ -186,7 +187,7 @@ class Board:
             key: [(step, {name: values[name] for name in SHOWN if name in values}) for step, values in r.curve.items()]
             for key, r in self._ledger.results.items()
         }
-        best = set(rank(frame, self._ranked_by(frame)[0])["config_hash"][:MOST_CURVES]) if losses else set()
+        best = set(self._ranking(frame)["config_hash"][:MOST_CURVES]) if losses else set()
         for (name, seed), result in self._ledger.results.items():
             if name in best and result.run_id:
                 curves[name, seed] += read_history(self._store.client, result.run_id, [LOSS])

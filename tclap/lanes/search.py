@@ -8,6 +8,7 @@ import json
 import math
 import shlex
 import uuid
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from tclap.search_flags import SearchSettings
 from tclap.sweep import journal
 from tclap.sweep import study as studies
 from tclap.sweep.claim import CLAIM
-from tclap.sweep.ledger import Ledger, read_ledger
+from tclap.sweep.ledger import Ledger, Result, read_ledger
 from tclap.sweep.outcome import Outcome, outcome_of
 from tclap.sweep.plan import Plan, describe_search, make_plan, search_steps
 from tclap.sweep.pricing import find_price
@@ -165,9 +166,11 @@ def _warm_trials(settings: SearchSettings, start: Start) -> list[tuple[dict[str,
     if theirs != start.dataset_digest:
         raise InputError(f"--warm-start {name}: it heard another dataset, so its scores are no scores of this search")
     ledger, found = read_ledger(folder, stops_early=False), []
+    results: defaultdict[str, list[Result]] = defaultdict(list)
+    for (name_of_one, _), result in ledger.results.items():
+        results[name_of_one].append(result)
     for point in journal.done_points(ledger, settings.choices(), settings.at):
-        hash_of_point = config_hash(settings.at(point))
-        metrics = mean_metrics([result for (known, _), result in ledger.results.items() if known == hash_of_point])
+        metrics = mean_metrics(results[config_hash(settings.at(point))])
         if all(objective in metrics for objective in settings.objectives):
             found.append((point, [metrics[objective] for objective in settings.objectives]))
     if not found:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,15 @@ def test_the_parent_and_the_report_show_the_best(
     parent = store.client.get_run(store.run_id)
     assert parent.data.metrics["order/moved"] == best.scores["order/moved"].value
     assert not [name for name in parent.data.metrics if "_low" in name or "_high" in name]
+
+    (other,) = (result for result in results if result is not best)
+    for result, task_1 in ((best, 0.0), (other, 90.0)):
+        spoilt = replace(result.scores["1"], value=task_1)
+        start.ledger.add(replace(result, scores={**result.scores, "1": spoilt}))
+    guarded = replace(start, settings=start.settings.model_copy(update={"guard": ("zste/1>=50",)}))
+    Board(guarded, store, lambda: configurations, OBJECTIVES).update("2 of 2")
+    metrics = store.client.get_run(store.run_id).data.metrics
+    assert metrics["zste/1"] == 90.0, "what fails a guard is not shown as the winner"
     board.write_files("table4", "done")
     assert "best: " in capsys.readouterr().out
     assert {"report.html", "order.html", "table4.csv"} <= {f.path for f in store.client.list_artifacts(store.run_id)}
