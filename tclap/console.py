@@ -83,7 +83,8 @@ def run_or_exit(command: Callable[[], int | None]) -> NoReturn:
         print("stopped", file=sys.stderr)
         code = INTERRUPTED
     except OSError as error:
-        if error.filename is None and not _is_of_stdout(error):
+        # A file of the user's that is missing is an InputError where it is read; any other is a bug of ours.
+        if isinstance(error, FileNotFoundError) or (error.filename is None and not _is_of_stdout(error)):
             raise
         fail(f"{error.filename or STDOUT}: {error.strerror}")
     if console.lost is not None:
