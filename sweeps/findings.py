@@ -13,6 +13,7 @@ times; --dry-run lists it.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -23,20 +24,22 @@ from typing import Any, Literal
 
 import table4
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings
 
-from tclap.config import Configuration
+from tclap.config import Configuration, with_seed
 from tclap.console import console, parse, run_or_exit
 from tclap.data.layouts import read_index
 from tclap.data.synth import default_dataset
 from tclap.errors import InputError
-from tclap.experiment import Workspace, open_workspace
-from tclap.flags import SweepSettings
-from tclap.places import cache_folder, write_atomically
+from tclap.evaluation.zste import metric_values
+from tclap.experiment import Workspace, base_of, evaluate, open_workspace
+from tclap.flags import COMMAND_LINE, SweepSettings
+from tclap.places import Place, cache_folder, write_atomically
 from tclap.report.findings import put_between_marks
-from tclap.report.findings_page import ESC50, SYNTHETIC, UNSEEN, Line, base_scores, page_of, study_frame
+from tclap.report.findings_page import ESC50, SYNTHETIC, UNSEEN, Line, page_of, study_frame
 from tclap.sweep.ledger import Ledger, read_ledger
 from tclap.sweep.plan import make_plan
+from tclap.training import checkpoint
 
 Part = Literal["row-o", "timing", "esc50", "midpoint", "unseen"]
 PARTS: tuple[Part, ...] = ("row-o", "timing", "esc50", "midpoint", "unseen")
@@ -45,15 +48,7 @@ PARTS: tuple[Part, ...] = ("row-o", "timing", "esc50", "midpoint", "unseen")
 class FindingsSettings(BaseSettings):
     """Run the study of docs/findings.md, or parts of it, and write its tables from what has ended."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="TCLAP_",
-        env_ignore_empty=True,
-        extra="forbid",
-        cli_kebab_case=True,
-        cli_implicit_flags=True,
-        cli_avoid_json=True,
-        cli_hide_none_type=True,
-    )
+    model_config = COMMAND_LINE
 
     part: tuple[Part, ...] = Field(PARTS, description="which parts, comma-separated")
     data: Path | None = Field(None, description="ESC-50, for the parts esc50, midpoint and unseen")
@@ -156,6 +151,19 @@ def units(settings: FindingsSettings) -> Iterator[Unit]:
                         **quick,
                     }
                     yield Unit(part, fold, flags)
+
+
+def base_scores(sweep: Place, workspace: Workspace, configuration: Configuration, seed: int) -> dict[str, float]:
+    """Metrics of the base that `seed` of `configuration` starts from, on its evaluation folds; kept in the sweep's
+    folder."""
+    kept = sweep / "base.json"
+    if kept.exists():
+        found: dict[str, float] = json.loads(kept.read_text(encoding="utf-8"))
+        return found
+    model = checkpoint.load(base_of(workspace, with_seed(configuration, seed)))
+    values = metric_values(evaluate(workspace, configuration.data, model, configuration.data.eval_folds))
+    write_atomically(kept, json.dumps(values))
+    return values
 
 
 def main() -> int:

@@ -9,14 +9,14 @@ NAME=WEIGHTS gives a model its weights. A model that cannot be had is a row that
 from pathlib import Path
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
+from pydantic_settings import BaseSettings, CliApp
 
 from tclap.config import ModelSettings
 from tclap.console import console, run_or_exit
 from tclap.data.dataset import check_folds
 from tclap.data.synth import default_dataset
 from tclap.experiment import open_workspace
-from tclap.flags import SweepName
+from tclap.flags import COMMAND_LINE, SweepName
 from tclap.lanes.scoring import Scoring, score_models, shown
 from tclap.places import UserPath, cache_folder, check_writable
 from tclap.report.table5 import ScoredModel, write
@@ -28,9 +28,7 @@ from tclap.tracking.scored_models import close_list, log_model, open_list
 class Table5Settings(BaseSettings):
     """Score a list of models on ZSTE."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="TCLAP_", env_ignore_empty=True, extra="forbid", cli_kebab_case=True, cli_implicit_flags=True
-    )
+    model_config = COMMAND_LINE
 
     models: tuple[str, ...] = Field(min_length=1, description="names, hf:REPO, module:factory, checkpoint folders")
     data: UserPath | None = Field(None, description="dataset: a folder or a csv; default: a synthetic one")

@@ -145,6 +145,18 @@ class TrainingFlags(BaseModel):
         )
 
 
+# How the command line and the environment of every sweep script are read.
+COMMAND_LINE = SettingsConfigDict(
+    env_prefix="TCLAP_",
+    env_ignore_empty=True,  # compose files set a variable that is not given to nothing
+    extra="forbid",
+    cli_kebab_case=True,
+    cli_implicit_flags=True,
+    cli_avoid_json=True,
+    cli_hide_none_type=True,
+)
+
+
 class SweepSettings(TrainingFlags, StoppingFlags, BaseSettings):
     """Flags shared by every sweep script."""
 
@@ -159,16 +171,7 @@ class SweepSettings(TrainingFlags, StoppingFlags, BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, Environment(settings_cls), dotenv_settings, file_secret_settings
 
-    model_config = SettingsConfigDict(
-        env_prefix="TCLAP_",
-        env_ignore_empty=True,  # compose files set a variable that is not given to nothing
-        frozen=True,
-        extra="forbid",
-        cli_kebab_case=True,
-        cli_implicit_flags=True,
-        cli_avoid_json=True,
-        cli_hide_none_type=True,
-    )
+    model_config = SettingsConfigDict(**COMMAND_LINE, frozen=True)
 
     preset: Literal["paper", "released"] | None = Field(
         None, description="settings of the paper, or of its authors' released code, instead of mini's"

@@ -164,12 +164,6 @@ def _text(value: object) -> str:
     return f"{value:g}" if isinstance(value, int | float | np.number) else str(value)
 
 
-def as_markdown(table: pd.DataFrame) -> str:
-    """A table of texts."""
-    lines = [list(map(str, table.columns)), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def put_between_marks(page: str, generated: str) -> str:
     """`page` with what stands between its two marks replaced; the marks are added at its end if it has none."""
     if BEGIN not in page:

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from tclap.config import Configuration, with_seed
-from tclap.evaluation.zste import metric_values
-from tclap.experiment import Workspace, base_of, evaluate
-from tclap.places import Place, write_atomically
+from tclap.config import Configuration
 from tclap.report.findings import (
     ALPHAS,
     CHANGES,
     ROW,
     Claim,
     Where,
-    as_markdown,
     claims_table,
     paper_table,
     row_table,
     select,
 )
+from tclap.report.grid import text_grid
+from tclap.report.render import markdown
 from tclap.report.tables import result_frame
 from tclap.sweep.ledger import Ledger
-from tclap.training import checkpoint
 
 SYNTHETIC, ESC50, UNSEEN = "synthetic", "esc50", "esc50, 10 classes held out"
 
@@ -54,19 +50,6 @@ class Line:
     ledger: Ledger
     base: dict[str, float]
     seed: int
-
-
-def base_scores(sweep: Place, workspace: Workspace, configuration: Configuration, seed: int) -> dict[str, float]:
-    """Metrics of the base that `seed` of `configuration` starts from, on its evaluation folds; kept in the sweep's
-    folder."""
-    kept = sweep / "base.json"
-    if kept.exists():
-        found: dict[str, float] = json.loads(kept.read_text(encoding="utf-8"))
-        return found
-    model = checkpoint.load(base_of(workspace, with_seed(configuration, seed)))
-    values = metric_values(evaluate(workspace, configuration.data, model, configuration.data.eval_folds))
-    write_atomically(kept, json.dumps(values))
-    return values
 
 
 def study_frame(lines: Sequence[Line]) -> pd.DataFrame:
@@ -150,9 +133,9 @@ def page_of(frame: pd.DataFrame, planned: int, missing: Sequence[str], partly: S
         rows = select(frame, where)
         if len(rows):
             table = row_table(rows, by, columns) if columns else row_table(rows, by)
-            parts += [f"### {title}", as_markdown(table)]
+            parts += [f"### {title}", markdown([text_grid(table)])]
     if (frame["data"] == ESC50).any():
-        parts += ["### The paper's Table IV, as printed (msclap, batch 256)", as_markdown(paper_table())]
+        parts += ["### The paper's Table IV, as printed (msclap, batch 256)", markdown([text_grid(paper_table())])]
     answered = claims_table(frame, claims())
     if len(answered):
         parts += [
@@ -160,7 +143,7 @@ def page_of(frame: pd.DataFrame, planned: int, missing: Sequence[str], partly: S
             "Differences in percentage points between configurations that are equal in all else, fold and seed too. "
             "*same sign*: of the cells of fold and seed. p is adjusted for all lines (Holm), the intervals are not. "
             "*paper*: the same difference in Table IV, *contradicted* if our interval lies on the other side of 0.",
-            as_markdown(answered),
+            markdown([text_grid(answered)]),
         ]
     return "\n\n".join(parts)
 

@@ -1,5 +1,7 @@
 """The study's statistics and page: what rests on folds, what on seeds, what on neither; the paper beside it."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,6 @@ from tclap.report.findings import (
     BEGIN,
     END,
     Claim,
-    as_markdown,
     claims_table,
     differences,
     estimate,
@@ -100,14 +101,14 @@ def test_the_page_says_what_was_not_run() -> None:
     assert "### ESC-50, drawn timing\n" in page
     assert "### The paper's Table IV" in page
     assert "synthetic, drawn timing" not in page
-    assert "| base |  |  |  |  | 43.0 ± 2.5 |" in page
+    assert "| base | | | | | 43.0 ± 2.5 |" in re.sub(" +", " ", page)
 
 
 def test_a_table_has_a_line_for_each_row_and_its_mean() -> None:
     table = row_table(frame(), ["stage"], ("1", "2A"))
     assert table["stage"].tolist() == ["base", "B", "AB"]
     assert "2A" not in table  # nobody measured it
-    assert as_markdown(table).splitlines()[:2] == ["| stage | 1 |", "| --- | --- |"]
+    assert list(table) == ["stage", "1"]
 
 
 def test_only_what_is_between_the_marks_is_replaced() -> None:
