@@ -1,10 +1,30 @@
 """Plain helpers shared by several test modules."""
 
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from tclap import cli
+from tclap.console import console
 from tclap.data.dataset import Dataset
+
+
+def tclap(*flags: object, environment: Mapping[str, str] | None = None) -> str:
+    """What the command printed, on a wide terminal. Raises SystemExit if its exit code is not 0."""
+    with pytest.MonkeyPatch.context() as patch, console.capture() as captured:
+        patch.setattr(sys, "argv", ["tclap", *map(str, flags)])
+        patch.setattr(console, "_width", 250)  # COLUMNS is read once, at the start
+        for name, value in (environment or {}).items():
+            patch.setenv(name, value)
+        try:
+            cli.main()
+        except SystemExit as stopped:
+            if stopped.code:
+                raise
+    return captured.get()
 
 
 def index_only(classes: int, clips_per_fold: int = 2, folds: int = 5) -> Dataset:

@@ -1,15 +1,12 @@
 """`tclap runs`, `stop`, `pause`, `resume` on a sweep's folder; no Ray, no MLflow."""
 
 import re
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tclap import cli
 from tclap.config import LossCoefficients
-from tclap.console import console
 from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS, ORDER
 from tclap.flags import SweepSettings
@@ -21,6 +18,7 @@ from tclap.sweep.ledger import Result, write_result
 from tclap.sweep.live import RUNNING, Live
 from tclap.sweep.plan import make_plan
 from tclap.training import checkpoint
+from tests import helpers
 
 SETTINGS = SweepSettings(_cli_parse_args=False)
 PLAN = make_plan(
@@ -35,15 +33,7 @@ STAGE_A, ALONE, OTHER, CHILD, LAST = PLAN.jobs
 
 
 def tclap(storage: Path, *arguments: str) -> str:
-    with pytest.MonkeyPatch.context() as patch, console.capture() as captured:
-        patch.setattr(sys, "argv", ["tclap", *arguments, "--storage", str(storage)])
-        patch.setattr(console, "_width", 250)
-        try:
-            cli.main()
-        except SystemExit as stopped:
-            if stopped.code:
-                raise
-    return captured.get()
+    return helpers.tclap(*arguments, "--storage", storage)
 
 
 @pytest.fixture

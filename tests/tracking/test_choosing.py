@@ -13,8 +13,6 @@ import pandas as pd
 import pytest
 from mlflow.entities.model_registry import ModelVersion
 
-from tclap import cli
-from tclap.console import console
 from tclap.data import synth
 from tclap.errors import InputError
 from tclap.evaluation.similarity import similarities
@@ -24,6 +22,7 @@ from tclap.tracking.champion import ADDRESS
 from tclap.tracking.final_scores import scores_on_test_folds
 from tclap.tracking.read import SweepRecord, Trial, read_sweep
 from tclap.training import checkpoint
+from tests import helpers
 from tests.tracking.conftest import DATA, NAME, STALE, Store
 
 METRIC = "zste/1"
@@ -31,18 +30,7 @@ COMMAND = ("--metric", METRIC, "--guard", "zste/3A>=0", "--guard", "zste/1<=100"
 
 
 def tclap(*flags: object) -> str:
-    """What a command printed. Raises SystemExit where its exit code is not 0."""
-    with pytest.MonkeyPatch.context() as patch, console.capture() as captured:
-        patch.setattr(sys, "argv", ["tclap", *map(str, flags)])
-        patch.setattr(console, "_width", 200)  # COLUMNS is read once, at the start
-        for name, value in STALE.items():
-            patch.setenv(name, value)
-        try:
-            cli.main()
-        except SystemExit as stopped:
-            if stopped.code:
-                raise
-    return captured.get()
+    return helpers.tclap(*flags, environment=STALE)
 
 
 def recorded(store: Store) -> SweepRecord:

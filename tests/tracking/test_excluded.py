@@ -1,13 +1,8 @@
 """A configuration that is excluded stays in MLflow, and neither table nor ranking has it."""
 
-import sys
 from pathlib import Path
 
-import pytest
-
-from tclap import cli
 from tclap.config import config_hash
-from tclap.console import console
 from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS, ORDER
 from tclap.places import checkpoint_folder
@@ -17,22 +12,11 @@ from tclap.sweep.ledger import Result, write_result
 from tclap.tracking import runs as tracking
 from tclap.tracking.read import read_sweep
 from tclap.training import checkpoint
+from tests.helpers import tclap
 from tests.tracking.conftest import configuration
 
 GOOD, BAD = configuration(3, 1.0), configuration(3, 0.0)
 WHY = "a clip of class rain was mislabelled"
-
-
-def tclap(*arguments: object) -> str:
-    with pytest.MonkeyPatch.context() as patch, console.capture() as captured:
-        patch.setattr(sys, "argv", ["tclap", *map(str, arguments)])
-        patch.setattr(console, "_width", 200)  # COLUMNS is read once, at the start
-        try:
-            cli.main()
-        except SystemExit as stopped:
-            if stopped.code:
-                raise
-    return captured.get()
 
 
 def test_excluding_and_taking_in_again(tmp_path: Path, mini, monkeypatch) -> None:
