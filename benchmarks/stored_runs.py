@@ -36,7 +36,7 @@ def log_finished(
     saved.mkdir(exist_ok=True)
     (saved / "config.json").write_text("{}")
     first = tracking.child_run(client, experiment_id, sweep, parent, configurations[0], 0, None)
-    tracking.finish(client, first, scores, saved, {"train_s": 1.0})
+    tracking.finish(client, first, scores, saved, {"train_s": 1.0}, configurations[0].optimiser.steps)
     names = [config_hash(configuration) for configuration in configurations]
     ids = [first, *(uuid.uuid4().hex for _ in names[1:])]
     engine = sqlalchemy.create_engine(uri)

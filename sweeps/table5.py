@@ -6,6 +6,7 @@ ray job submit --working-dir . -- python sweeps/table5.py --models … --use-gpu
 NAME=WEIGHTS gives a model its weights. A model that cannot be had is a row that says why, and the exit code is 1.
 """
 
+import os
 from pathlib import Path
 
 from pydantic import Field, field_validator
@@ -48,8 +49,9 @@ class Table5Settings(BaseSettings):
 
 def _parts(given: str) -> tuple[str, str | None]:
     """(model, weights) of NAME or NAME=WEIGHTS. A folder may have "=" in its name."""
+    given = os.path.expanduser(given)
     name, equals, weights = given.partition("=")
-    return (name, weights) if equals and not Path(given).is_dir() else (given, None)
+    return (name, os.path.expanduser(weights)) if equals and not Path(given).is_dir() else (given, None)
 
 
 def _absolute(name: str, weights: str | None) -> tuple[str, str | None]:

@@ -107,7 +107,7 @@ def start_extraction(extraction: Extraction, model: ContrastiveModel, dataset: D
         with contextlib.suppress(AttributeError), open(folder / "laid-out.npy", "r+b") as file:
             os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
         (folder / "laid-out.npy").rename(folder / "audio.npy")  # last: where it is, all the files are whole
-    return int(np.load(folder / "audio.npy", mmap_mode="r").nbytes)
+    return int(_mapped(folder / "audio.npy").nbytes)
 
 
 def _check_room(folder: Path, needed_bytes: int) -> None:
@@ -123,10 +123,10 @@ def compute_chunk(extraction: Extraction, model: ContrastiveModel, chunk: int) -
     """Compute one chunk of a started extraction; any process that sees the folder may, in any order, and again."""
     folder, composites = extraction.folder, extraction.composites
     files = {field.name: folder / f"events-{field.name}.npy" for field in dataclasses.fields(EventBank)}
-    bank = EventBank(**{name: np.load(file, mmap_mode="r") for name, file in files.items()})
+    bank = EventBank(**{name: _mapped(file) for name, file in files.items()})
     start, stop = chunk * CHUNK, min((chunk + 1) * CHUNK, len(composites))
     features = _frozen(model, render(bank, composites, start, stop))
-    laid_out = np.load(folder / "audio.npy", mmap_mode="r")
+    laid_out = _mapped(folder / "audio.npy")
     # Written, not mapped: chunks share pages, and NFS would write a neighbour's rows back as this node saw them.
     with open(folder / "audio.npy", "r+b") as file:
         file.seek(laid_out.offset + start * laid_out.strides[0])
@@ -166,7 +166,7 @@ def audio_features(
 ) -> np.ndarray:
     """[n, ...] frozen features of `composites`, memory-mapped; read where they exist, else computed here.
 
-    Raises InputError naming every clip that cannot be decoded.
+    Raises InputError naming every clip that cannot be decoded, or a file of the set that is damaged.
     """
     extraction = audio_extraction(model, dataset, dataset_digest, composites, cache)
 
@@ -176,11 +176,26 @@ def audio_features(
             compute_chunk(extraction, model, chunk)
         finish_extraction(extraction)
 
-    return np.load(once(extraction.place, make) / "audio.npy", mmap_mode="r")
+    return _mapped(once(extraction.place, make) / "audio.npy")
+
+
+def _mapped(file: Path) -> np.memmap:
+    """The array in `file`, memory-mapped. Raises InputError if it is damaged: cut short by a full disk, or changed."""
+    try:
+        return np.load(file, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise _damaged(file, error) from error
+
+
+def _damaged(file: Path, error: Exception) -> InputError:
+    return InputError(f"{file} cannot be read ({error}): remove the folder {file.parent}, and it is computed again")
 
 
 def text_features(model: ContrastiveModel, texts: Sequence[str], cache: Path) -> TextFeatures:
-    """Frozen features of the distinct `texts`; read where they exist, else computed."""
+    """Frozen features of the distinct `texts`; read where they exist, else computed.
+
+    Raises InputError naming a file of the set that is damaged.
+    """
     distinct = sorted(set(texts))
     key = canonical_hash(["text", model.fingerprint(), distinct], 16)
 
@@ -191,7 +206,7 @@ def text_features(model: ContrastiveModel, texts: Sequence[str], cache: Path) ->
         (folder / "texts.json").write_text(json.dumps(distinct), encoding="utf-8")
 
     folder = made_once(cache / "features" / key, write)
-    values, offsets = torch.from_numpy(np.load(folder / "values.npy")), np.load(folder / "offsets.npy")
+    values, offsets = torch.from_numpy(np.array(_mapped(folder / "values.npy"))), _mapped(folder / "offsets.npy")
     return padded_texts(distinct, values.split(np.diff(offsets).tolist()), model.padding_value)
 
 

@@ -38,6 +38,7 @@ RESULT, DETAILS, STATE = "result.json", "details.json", "state.pt"
 Place = Path | UPath  # a UPath of a local folder is a Path, too
 # Of a flag: no shell expands `~` in `--data=~/esc50`, or in a variable that a file sets.
 UserPath = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))]
+PathOrName = Annotated[str, AfterValidator(os.path.expanduser)]  # a checkpoint folder, or another name of a model
 
 
 def at(text: str) -> UPath:

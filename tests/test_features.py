@@ -244,6 +244,25 @@ def test_texts_are_read_the_second_time(mini: Mini, tmp_path: Path, monkeypatch:
         text_features(mini, TEXTS[:2], tmp_path)
 
 
+@pytest.mark.parametrize("damage", [lambda whole: whole[:-1], lambda whole: b"", lambda whole: b"\0" * len(whole)])
+@pytest.mark.parametrize("file", ["audio.npy", "values.npy", "offsets.npy"])
+def test_a_damaged_set_is_named_with_what_mends_it(
+    read: Read, mini: Mini, tmp_path: Path, file: str, damage: Callable[[bytes], bytes]
+) -> None:
+    def read_both() -> tuple[np.ndarray, torch.Tensor]:
+        return np.array(read()), text_features(mini, TEXTS, tmp_path).padded
+
+    audio, texts = read_both()
+    (path,) = tmp_path.glob(f"features/*/{file}")
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(InputError, match=f"{file} cannot be read.*: remove the folder {path.parent}"):
+        read_both()
+    shutil.rmtree(path.parent)
+    again = read_both()
+    np.testing.assert_array_equal(again[0], audio)
+    torch.testing.assert_close(again[1], texts, rtol=0, atol=0)
+
+
 def test_a_text_that_was_not_asked_for_is_an_error(mini: Mini, tmp_path: Path) -> None:
     with pytest.raises(KeyError, match="xylophone"):
         text_features(mini, TEXTS, tmp_path).rows(["xylophone"])

@@ -2,9 +2,11 @@
 
 import io
 import os
+import runpy
 import subprocess
 import sys
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from rich.table import Table
 
 from tclap import cli, console
 from tclap.commands import using
+from tclap.commands.scoring import Zste
 from tclap.data import dataset as datasets
 from tclap.evaluation.captioned import find_clips, read_captions
 from tclap.flags import SweepSettings
@@ -20,6 +23,7 @@ from tclap.lanes import stopping
 from tclap.search_flags import SearchSettings
 from tclap.training import checkpoint
 
+TABLE5 = Path(__file__).parents[1] / "sweeps" / "table5.py"
 TEXTS = [
     "a dog barks, then a cat meows",
     "[dog] before cat",
@@ -293,6 +297,9 @@ def test_the_home_folder_is_where_no_shell_has_written_it_out(monkeypatch, home)
     assert (str(settings.storage), str(settings.data)) == (f"{home}/runs", f"{home}/esc50")
     assert [str(path) for path in settings.retrieval_sets()["x"]] == [f"{home}/clips", f"{home}/captions.csv"]
     assert settings.study == f"sqlite:///{home}/s.db"
+    assert Zste.model_validate({"data": "~/esc50", "model": "~/ck"}).model == f"{home}/ck"
+    table5 = runpy.run_path(str(TABLE5))["Table5Settings"](_cli_parse_args=["--models=msclap-2022=~/w,mini"])
+    assert table5.models == (f"msclap-2022={home}/w", "mini")
 
 
 def test_print_into_a_closed_pipe_is_silent():

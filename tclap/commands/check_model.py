@@ -22,6 +22,7 @@ from tclap.experiment import open_workspace
 from tclap.features import audio_features, text_features
 from tclap.models.conformance import Finding, findings
 from tclap.models.protocol import ContrastiveModel
+from tclap.places import PathOrName
 from tclap.scored import open_model
 
 COLUMNS = ("1", "3A", "3B", "3A_order")
@@ -31,7 +32,9 @@ FOLDS = (4, 5)
 class CheckModel(BaseModel):
     """Check a model in a minute: shapes, norms, batches, and whether order moves its embeddings. Exit code 1 if not."""
 
-    model: CliPositionalArg[str] = Field(description="package.module:factory, hf:REPO, a name, or a checkpoint folder")
+    model: CliPositionalArg[PathOrName] = Field(
+        description="package.module:factory, hf:REPO, a name, or a checkpoint folder"
+    )
     weights: str | None = Field(None, description="weights of the model, as its factory or its family takes them")
     trainable: Trainable = Field("paper", description="where a pretrained model is cut into cached and trained half")
 

@@ -22,7 +22,7 @@ from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import summary
 from tclap.experiment import evaluate, open_workspace
 from tclap.models.protocol import ContrastiveModel
-from tclap.places import UserPath, cache_folder, check_new_file, check_writable, write_atomically
+from tclap.places import PathOrName, UserPath, cache_folder, check_new_file, check_writable, write_atomically
 from tclap.report.published import model_column, retrieval_rows
 from tclap.scored import check_for_any_data, is_checkpoint, open_model, open_on
 
@@ -32,7 +32,7 @@ BASELINES = ("CLAP", "CLAP-LAION")
 class ModelFlags(BaseModel):
     """Which model is scored."""
 
-    model: str = Field(
+    model: PathOrName = Field(
         "mini", description=f"{', '.join(models.NAMES)}, hf:REPO, package.module:factory, or a checkpoint folder"
     )
     weights: str | None = Field(None, description="weights of a pretrained model: a file or folder; default: the hub")

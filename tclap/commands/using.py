@@ -20,7 +20,7 @@ from tclap.errors import InputError
 from tclap.evaluation.similarity import LONGER, similarities
 from tclap.models.mini import Mini
 from tclap.models.protocol import ContrastiveModel
-from tclap.places import UserPath
+from tclap.places import PathOrName, UserPath
 from tclap.scored import open_model
 from tclap.training import checkpoint
 
@@ -28,7 +28,9 @@ from tclap.training import checkpoint
 class TrainedModel(BaseModel):
     """A trained model by its place."""
 
-    model: CliPositionalArg[str] = Field(description="a checkpoint folder, models:/tclap@champion, or a model by name")
+    model: CliPositionalArg[PathOrName] = Field(
+        description="a checkpoint folder, models:/tclap@champion, or a model by name"
+    )
     storage: UserPath = Field(Path("runs"), description="where models:/... is looked up; MLFLOW_TRACKING_URI beats it")
 
     def load(self) -> ContrastiveModel:

@@ -78,8 +78,8 @@ def _located(name: str, weights_path: str | None) -> tuple[Path, str | None, dic
     """The weights' file, the repository to ask for what does not lie beside it, and arguments for `rebuild_config`."""
     if not name.startswith(HUB_PREFIX):
         path = weights.locate(name, weights_path, REPO, FILES, PLACING)
-        kept = None if weights_path is None else str(Path(weights_path).expanduser().resolve())
-        return path, None, {"weights": kept}  # what does not lie beside it is as in FRONT_END and ClapConfig's defaults
+        # What does not lie beside the weights is as in FRONT_END and ClapConfig's defaults.
+        return path, None, {"weights": weights.found_from_anywhere(weights_path)}
     if weights_path is not None:
         raise InputError(f"{name} names its weights itself: leave --weights {weights_path} away")
     source = name.removeprefix(HUB_PREFIX)

@@ -60,8 +60,7 @@ def build(name: str, weights_path: str | None, trainable: Trainable, seed: int =
         weights.fill(clap, state, name, path)
         kind = tokenise.bert if text_model.startswith("bert") else tokenise.gpt2
         tokeniser = kind(text_model, path.parent, settings["text_len"])
-        kept = None if weights_path is None else str(Path(weights_path).expanduser().resolve())
-        rebuild = {"weights": kept, "trainable": trainable}
+        rebuild = {"weights": weights.found_from_anywhere(weights_path), "trainable": trainable}
     return split(name, clap, tokeniser, trainable, rebuild, untrained=weights_path == weights.RANDOM)
 
 

@@ -62,6 +62,11 @@ def locate(model: str, weights: str | None, repo: str, files: tuple[str, ...], p
     return _download(model, repo, files)
 
 
+def found_from_anywhere(weights: str | None) -> str | None:
+    """`weights` as a checkpoint keeps them, which may be loaded from any folder: a whole path, or None for the hub."""
+    return None if weights is None else str(Path(weights).expanduser().resolve())
+
+
 def cached(repo: str, files: Iterable[str]) -> Path | None:
     """The first of `files` in the hub's local cache."""
     from huggingface_hub import try_to_load_from_cache
