@@ -29,6 +29,12 @@ def test_it_plans_a_configuration_for_each_weight_decay(tmp_path: Path) -> None:
     assert "3 configurations and 0 stage-A runs, seeds 0, 1, 2" in done.stdout
 
 
+def test_vary_multiplies_its_configurations(tmp_path: Path) -> None:
+    done = dry_run(tmp_path, "--vary", "alpha_st=0,1")
+    assert done.returncode == 0, done.stderr
+    assert "6 configurations and 0 stage-A runs" in done.stdout
+
+
 def test_a_wrong_axis_of_a_script_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "wrong.py").write_text(PAGE.read_text(encoding="utf-8").replace("weight_decay=", "weight_decoy="))
     done = subprocess.run([sys.executable, "wrong.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
