@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -52,13 +53,22 @@ def parse(settings: type[T]) -> T:
 
 
 class _CommandLine(CliSettingsSource[BaseSettings]):
-    """pydantic's reading of a command line, which splits lists at commas, but for the lists annotated VERBATIM."""
+    """pydantic's reading of a command line, which splits lists at commas, but for the lists annotated VERBATIM.
+
+    A brace begins a JSON object to pydantic; in a list of texts (`--prompts {}`) it is a text's own.
+    """
 
     def _merge_parsed_list(self, parsed_list: list[str], field_name: str) -> str:
         argument = self._parser_map.get(field_name, {}).get(None)
         if argument is not None and VERBATIM in argument.field_info.metadata:
             return json.dumps(parsed_list)
+        if argument is not None and argument.field_info.annotation == tuple[str, ...]:
+            parsed_list = [_quoted(text) if text.lstrip().startswith("{") else text for text in parsed_list]
         return super()._merge_parsed_list(parsed_list, field_name)
+
+
+def _quoted(text: str) -> str:
+    return ",".join(json.dumps(part) for part in next(csv.reader([text.strip()], skipinitialspace=True)))
 
 
 def run_or_exit(command: Callable[[], int | None]) -> NoReturn:
