@@ -302,6 +302,21 @@ def test_the_home_folder_is_where_no_shell_has_written_it_out(monkeypatch, home)
     assert table5.models == (f"msclap-2022={home}/w", "mini")
 
 
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        (["--prompts={}"], ("{}",)),
+        (["--prompts", "{} is heard"], ("{} is heard",)),
+        (["--prompts", "{}, The sound of {}"], ("{}", "The sound of {}")),
+        (["--prompts", '"{}, loud",I hear {}'], ("{}, loud", "I hear {}")),
+        (["--prompts", '["{}", "I hear {}"]'], ("{}", "I hear {}")),
+    ],
+)
+def test_a_prompt_may_begin_with_its_brace(monkeypatch, given, read):
+    monkeypatch.setattr(sys, "argv", ["table4.py", *given])
+    assert console.parse(SweepSettings).prompts == read
+
+
 def test_print_into_a_closed_pipe_is_silent():
     script = "from tclap.console import run_or_exit\nrun_or_exit(lambda: print('x' * 10**6))"
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from tclap.console import console
 from tclap.errors import InputError
+from tclap.places import UserPath
 from tclap.report.comparison import compare
 from tclap.report.leaderboard import spread
 
@@ -21,7 +22,9 @@ class Compare(BaseModel):
     first: CliPositionalArg[str] = Field(description="a sweep's --name")
     second: CliPositionalArg[str] = Field(description="another one's")
     metric: str = Field("zste/order", description="what is compared, by its MLflow name")
-    storage: Path = Field(Path("runs"), description="the sweeps' --storage; MLFLOW_TRACKING_URI beats its MLflow store")
+    storage: UserPath = Field(
+        Path("runs"), description="the sweeps' --storage; MLFLOW_TRACKING_URI beats its MLflow store"
+    )
 
     def cli_cmd(self) -> None:
         from tclap.tracking.read import open_store, read_sweep

@@ -24,6 +24,7 @@ PRIOR_RECORDINGS = 4
 # Degrees of freedom of Student's t, for each recording less one: one alone is too cautious for a proportion (Wilson's
 # form allows for what few items cannot tell already), and the normal's 1.96 too bold below ten recordings.
 FREEDOM = 4
+ROUNDING = 1e-9  # of a score in percent
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,17 @@ def t_half_width(values: np.ndarray) -> float:
     if len(values) < 2:
         return math.nan
     return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+
+
+def paired_t(difference: np.ndarray) -> tuple[float, float, float]:
+    """95% t-interval (low, high) of the mean of paired differences [n], and the two-sided p of a mean of 0.
+
+    All NaN if n < 2, or if the differences are the same but for rounding: what does not vary cannot be tested.
+    """
+    if len(difference) < 2 or np.ptp(difference) <= ROUNDING:
+        return math.nan, math.nan, math.nan
+    mean, half = float(difference.mean()), t_half_width(difference)
+    return mean - half, mean + half, float(stats.ttest_1samp(difference, 0.0).pvalue)
 
 
 def holm(p: np.ndarray, comparisons: int | None = None) -> np.ndarray:

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from tclap.axes import label, shown
 from tclap.config import Configuration
 from tclap.errors import InputError
-from tclap.evaluation.statistics import holm
+from tclap.evaluation.statistics import holm, paired_t
 
 Scored = tuple[Configuration, int, Mapping[str, float]]  # with its seed and metrics by their MLflow names
 Values = dict[str, Any]  # path of a field -> value
@@ -35,8 +34,9 @@ def compare(one: Iterable[Scored], other: Iterable[Scored], metric: str) -> Comp
     So the same row of Table IV is one pair, whichever learning rate or timing the two sweeps have throughout; what
     differs between them is told in `differences`. Columns of `rows`: `configuration` (its name), `seeds` (that both
     have), `first`, `second` (means over these), `difference` (second less first), `low`, `high` (its 95% interval), `p`
-    (two-sided paired t-test, by Holm's procedure adjusted for the number of pairs). One seed has no interval and no
-    test: NaN. Raises InputError if no configuration has a partner and a seed in common with it.
+    (two-sided paired t-test, by Holm's procedure adjusted for the number of pairs). One seed, and differences that do
+    not vary, have no interval and no test: NaN. Raises InputError if no configuration has a partner and a seed in
+    common with it.
     """
     first, second = _by_configuration(one), _by_configuration(other)
     values = {c: _flat(c.model_dump(mode="json")) for c in (*first, *second)}
@@ -111,15 +111,12 @@ def _throughout(sweep: Iterable[Configuration], values: Mapping[Configuration, V
 def _paired(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
     """a, b: [seeds]."""
     difference = b - a
-    mean, n = float(difference.mean()), len(difference)
-    error = float(difference.std(ddof=1)) / np.sqrt(n) if n > 1 else np.nan
-    half = stats.t.ppf(0.975, n - 1) * error if n > 1 else np.nan
-    p = 2 * stats.t.sf(abs(mean) / error, n - 1) if n > 1 and error > 0 else np.nan
+    low, high, p = paired_t(difference)
     return {
         "first": float(a.mean()),
         "second": float(b.mean()),
-        "difference": mean,
-        "low": mean - half,
-        "high": mean + half,
-        "p": float(p),
+        "difference": float(difference.mean()),
+        "low": low,
+        "high": high,
+        "p": p,
     }

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from tclap.axes import shown as axes_text
 from tclap.errors import InputError
-from tclap.evaluation.statistics import holm
+from tclap.evaluation.statistics import holm, paired_t
 from tclap.places import write_atomically
 from tclap.report.grid import STOPPED_AT, means_and_halves, stopped_steps, text_grid
 from tclap.report.render import html_page, markdown
@@ -120,11 +119,7 @@ def paired_comparisons(frame: pd.DataFrame, metric: str, best: str) -> pd.DataFr
     for name, others in frame[frame["config_hash"] != best].groupby("config_hash", sort=False):
         pairs = pd.concat([own, others.set_index("seed")[column]], axis=1, join="inner", keys=["own", "other"]).dropna()
         difference = (pairs["own"] - pairs["other"]).to_numpy()
-        low = high = p = np.nan
-        if len(difference) > 1 and np.ptp(difference) > 0:
-            test = stats.ttest_rel(pairs["own"], pairs["other"])
-            low, high = test.confidence_interval(0.95)
-            p = test.pvalue
+        low, high, p = paired_t(difference)
         mean = difference.mean() if len(difference) else np.nan
         row = {**others.iloc[0][settings].to_dict(), "seeds": len(pairs), "difference": mean}
         rows.append({**row, "low": low, "high": high, "p": p, "config_hash": name})

@@ -13,6 +13,7 @@ from tclap.evaluation.statistics import (
     cluster_difference,
     cluster_wilson,
     holm,
+    paired_t,
     t_half_width,
 )
 
@@ -154,6 +155,15 @@ def test_holm_by_hand() -> None:
     np.testing.assert_allclose(holm(np.array([0.02, 0.5]), 10), [0.2, 1.0])
     np.testing.assert_allclose(holm(np.array([0.02, 0.03])), [0.04, 0.04])
     assert len(holm(np.array([]))) == 0
+
+
+def test_paired_t_is_scipys_and_tests_nothing_that_varies_by_rounding_alone() -> None:
+    one, other = np.array([60.1, 61.7, 62.3]), np.array([50.0, 52.0, 51.0])
+    test = stats.ttest_rel(one, other)
+    low, high = test.confidence_interval(0.95)
+    assert paired_t(one - other) == pytest.approx((low, high, test.pvalue))
+    for same in (np.array([0.7, 0.7 + 1e-14, 0.7 - 1e-14]), one[:1]):
+        assert np.isnan(paired_t(same)).all()
 
 
 def test_t_half_width() -> None:

@@ -147,7 +147,7 @@ def test_paired_comparison_uses_the_seeds_that_both_have(frame_of: Frame) -> Non
     assert (row["seeds"], row["difference"]) == (2, 2.5)
 
 
-@pytest.mark.parametrize("values", [[60.0], [60.0, 61.0]])
+@pytest.mark.parametrize("values", [[60.0], [60.0, 61.0], [60.1, 61.7, 62.3]])
 def test_what_seeds_cannot_tell_is_not_available(frame_of: Frame, values: list[float]) -> None:
     """One seed, and differences that are the same in every seed."""
     frame = frame_of({(1, 0, 1e-3): values, (0, 0, 1e-3): [v - 10 for v in values]})
