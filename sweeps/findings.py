@@ -7,8 +7,7 @@ python sweeps/findings.py --part esc50 --folds 3 --seeds 0 --hours 2 --data data
 python sweeps/findings.py --render --data data/esc50                # the page again, from whatever has ended
 
 Each line of the plan is a sweep of sweeps/table4.py with a name of its own, so it resumes as every sweep does, and the
-same command again runs what is left. On two quiet cores all of it takes some 15 hours, by the default sweep's step
-times; --dry-run lists it.
+same command again runs what is left. On two quiet cores all of it takes some 16 hours; --dry-run lists it.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ class FindingsSettings(BaseSettings):
     batch_sizes: tuple[int, ...] = Field((64, 32, 128), description="of ESC-50, the most telling first")
     takes: int = Field(6, ge=1, description="composites of each pair of classes, of ESC-50")
     steps_a: int = Field(300, ge=1, description="steps of stage A, of ESC-50")
-    steps_b: int = Field(300, ge=1, description="steps of stage B, of ESC-50; B alone takes those of A as well")
+    steps_b: int = Field(1200, ge=1, description="steps of stage B, of ESC-50; B alone takes those of A as well")
     base_steps: int = Field(800, ge=1, description="steps of mini's base, of ESC-50")
     quick: bool = Field(False, description="a few steps of everything, under names of their own: does it run?")
     storage: Path = Field(Path("runs"), description="folder of the sweeps")
