@@ -21,7 +21,7 @@ from tclap.errors import InputError
 from tclap.models import laion_files, tokenise, weights
 from tclap.models.family import Family, Listing
 from tclap.models.protocol import ContrastiveModel
-from tclap.models.split import Parts, SplitClap, describe, padding_mask
+from tclap.models.split import Origin, Parts, SplitClap, describe, padding_mask
 from tclap.models.tokenise import Tokeniser
 
 REPO = "laion/clap-htsat-unfused"
@@ -56,7 +56,7 @@ def build(name: str, weights_path: str | None, trainable: Trainable, seed: int =
             torch.manual_seed(seed)
             clap = ClapModel(ClapConfig())
         random: dict[str, object] = {"weights": weights.RANDOM, "trainable": trainable, "seed": seed}
-        return _split(name, clap, FRONT_END, _random_tokeniser(), trainable, random, untrained=True)
+        return _split(name, clap, FRONT_END, _random_tokeniser(), Origin(trainable, random, untrained=True))
     path, repo, rebuild = _located(name, weights_path)
     state = weights.read(path)
     if laion_files.is_laions(state):
@@ -71,7 +71,7 @@ def build(name: str, weights_path: str | None, trainable: Trainable, seed: int =
     longest = config.text_config.max_position_embeddings - POSITIONS_BEFORE
     tokeniser = tokenise.roberta(repo or REPO, path.parent, longest)
     rebuild["trainable"] = trainable
-    return _split(name, clap, _front_end(front_end, config), tokeniser, trainable, rebuild, untrained=False)
+    return _split(name, clap, _front_end(front_end, config), tokeniser, Origin(trainable, rebuild, untrained=False))
 
 
 def _located(name: str, weights_path: str | None) -> tuple[Path, str | None, dict[str, object]]:
@@ -102,7 +102,7 @@ def skeleton(name: str, trainable: Trainable) -> SplitClap:
         config = _config(here)
     with no_init_weights():
         clap = ClapModel(config)
-    return _split(name, clap, _front_end(None, config), _random_tokeniser(), trainable, {}, untrained=True)
+    return _split(name, clap, _front_end(None, config), _random_tokeniser(), Origin(trainable, {}, untrained=True))
 
 
 def _export(model: ContrastiveModel, folder: Path) -> str:
@@ -212,9 +212,7 @@ def _split(
     clap: ClapModel,
     front_end: Mapping[str, Any],
     tokeniser: Tokeniser,
-    trainable: Trainable,
-    rebuild: dict[str, object],
-    untrained: bool,
+    origin: Origin,
 ) -> SplitClap:
     """`clap` as a `ContrastiveModel`. Of its two scales, that of audio anchors serves both; the other is not used."""
     audio: Any = ClapAudioTower(clap, front_end)
@@ -226,11 +224,9 @@ def _split(
         audio,
         text,
         tokeniser,
-        trainable=trainable,
+        origin,
         window_s=float(front_end["max_length_s"]),
         sample_rate_hz=front_end["sampling_rate"],
-        rebuild=rebuild,
-        untrained=untrained,
     )
 
 

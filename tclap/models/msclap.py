@@ -26,7 +26,7 @@ from tclap.models import tokenise, weights
 from tclap.models.family import Family, Listing
 from tclap.models.msclap_towers import BertTower, Cnn14Tower, Gpt2Tower, HtsatTower
 from tclap.models.protocol import ContrastiveModel
-from tclap.models.split import SplitClap, describe
+from tclap.models.split import Origin, SplitClap, describe
 from tclap.models.tokenise import Tokeniser
 
 with warnings.catch_warnings():  # importing msclap silences every warning of the process
@@ -61,7 +61,7 @@ def build(name: str, weights_path: str | None, trainable: Trainable, seed: int =
         kind = tokenise.bert if text_model.startswith("bert") else tokenise.gpt2
         tokeniser = kind(text_model, path.parent, settings["text_len"])
         rebuild = {"weights": weights.found_from_anywhere(weights_path), "trainable": trainable}
-    return split(name, clap, tokeniser, trainable, rebuild, untrained=weights_path == weights.RANDOM)
+    return split(name, clap, tokeniser, Origin(trainable, rebuild, untrained=weights_path == weights.RANDOM))
 
 
 def skeleton(name: str, trainable: Trainable) -> SplitClap:
@@ -69,17 +69,10 @@ def skeleton(name: str, trainable: Trainable) -> SplitClap:
     settings = _settings(name)
     with _unset():
         clap = assemble(settings, text_config(settings, None))
-    return split(name, clap, _random_tokeniser(settings), trainable, {}, untrained=True)
+    return split(name, clap, _random_tokeniser(settings), Origin(trainable, {}, untrained=True))
 
 
-def split(
-    name: str,
-    clap: CLAP,
-    tokeniser: Tokeniser,
-    trainable: Trainable,
-    rebuild: Mapping[str, object],
-    untrained: bool,
-) -> SplitClap:
+def split(name: str, clap: CLAP, tokeniser: Tokeniser, origin: Origin) -> SplitClap:
     """`clap` as a `ContrastiveModel`."""
     settings = _settings(name)
     if settings["audioenc_name"] == "Cnn14":
@@ -95,11 +88,9 @@ def split(
         audio,
         text,
         tokeniser,
-        trainable=trainable,
+        origin,
         window_s=float(settings["duration"]),
         sample_rate_hz=settings["sampling_rate"],
-        rebuild=rebuild,
-        untrained=untrained,
     )
 
 

@@ -86,12 +86,17 @@ class TextTower(Protocol):
         ...
 
 
-class SplitClap(nn.Module):
-    """A `ContrastiveModel` over the two towers of `clap`, which keeps its package's own parameter names.
+@dataclass(frozen=True)
+class Origin:
+    """Where a model comes from, and where it is cut."""
 
-    rebuild: the arguments of `tclap.models.build`, without the name. untrained: the base has random weights, which
-    every table that shows its scores must say.
-    """
+    trainable: Trainable
+    rebuild: Mapping[str, object]  # the arguments of `tclap.models.build`, without the name
+    untrained: bool  # the base has random weights, which every table that shows its scores must say
+
+
+class SplitClap(nn.Module):
+    """A `ContrastiveModel` over the two towers of `clap`, which keeps its package's own parameter names."""
 
     def __init__(
         self,
@@ -101,27 +106,25 @@ class SplitClap(nn.Module):
         audio: AudioTower,
         text: TextTower,
         tokeniser: Tokeniser,
+        origin: Origin,
         *,
-        trainable: Trainable,
         window_s: float,
         sample_rate_hz: int,
-        rebuild: Mapping[str, object],
-        untrained: bool,
     ) -> None:
         super().__init__()
         self.name = name
         self.window_s = window_s
         self.sample_rate_hz = sample_rate_hz
-        self.untrained = untrained
-        self.trainable = trainable
+        self.untrained = origin.untrained
+        self.trainable = origin.trainable
         self.clap = clap
         self.logit_scale = logit_scale  # the same parameter as clap's: named_parameters() shows it once, by this name
         self.audio = audio
         self.text = text
         self.tokeniser = tokeniser
-        self._rebuild = dict(rebuild)
+        self._rebuild = dict(origin.rebuild)
         self._fingerprint: str | None = None
-        self._cut = CUT[trainable]
+        self._cut = CUT[origin.trainable]
         self.padding_value = float(tokeniser.pad_id if self._cut == 0 else 0)
         learnable = {id(p) for p in clap.parameters() if p.requires_grad}  # not the Fourier and mel matrices
         clap.requires_grad_(False)
