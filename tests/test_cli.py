@@ -7,6 +7,7 @@ import pytest
 
 import tclap
 from tclap.cli import COMMANDS, command_line, main
+from tclap.commands.data import Data
 
 HEAVY = ("torch", "torchaudio", "scipy", "pandas", "numpy", "matplotlib", "mlflow", "ray", "optuna", "transformers")
 
@@ -40,6 +41,18 @@ def test_help_lists_every_command(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     text = " ".join(capsys.readouterr().out.split())
     for name, (_, _, description) in COMMANDS.items():
         assert f"{name} {description}" in text
+
+
+def test_help_says_what_each_command_of_data_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["tclap", "data", "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    text = " ".join(capsys.readouterr().out.split())
+    for name, field in Data.model_fields.items():
+        assert field.description
+        assert f"{field.alias or name} {field.description}" in text
 
 
 @pytest.mark.parametrize("name", COMMANDS)

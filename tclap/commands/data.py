@@ -114,11 +114,11 @@ class Preview(BaseModel):
 class Data(BaseModel):
     """Make, download, import, check and listen to datasets."""
 
-    synth: CliSubCommand[Synth]
-    esc50: CliSubCommand[Esc50]
-    import_: CliSubCommand[Import] = Field(alias="import")
-    check: CliSubCommand[Check]
-    preview: CliSubCommand[Preview]
+    synth: CliSubCommand[Synth] = Field(description="write the synthetic dataset")
+    esc50: CliSubCommand[Esc50] = Field(description="download ESC-50")
+    import_: CliSubCommand[Import] = Field(alias="import", description="bring any sounds into ESC-50's layout")
+    check: CliSubCommand[Check] = Field(description="list every problem of a dataset")
+    preview: CliSubCommand[Preview] = Field(description="write composed sounds with their captions, to listen to")
 
     def cli_cmd(self) -> None:
         CliApp.run_subcommand(self)
