@@ -7,7 +7,7 @@ python sweeps/findings.py --part esc50 --folds 3 --seeds 0 --hours 2 --data data
 python sweeps/findings.py --render --data data/esc50                # the page again, from whatever has ended
 
 Each line of the plan is a sweep of sweeps/table4.py with a name of its own, so it resumes as every sweep does, and the
-same command again runs what is left. On two quiet cores all of it takes some 16 hours; --dry-run lists it.
+same command again runs what is left. On two quiet cores all of it takes an estimated 16 hours; --dry-run lists it.
 """
 
 from __future__ import annotations

@@ -142,7 +142,6 @@ def test_fresh_storage_at_a_url_gives_the_same_numbers_to_the_last_digit(finishe
     assert "nothing left to do" in repeated.stdout
 
 
-@pytest.mark.slow  # two sweeps more: with them `make test` is at its bound of 15 minutes
 def test_a_stopped_job_is_not_run_again_and_goes_on_without_the_flag_as_if_never_stopped(finished, root, cluster):
     """Stopped by a guard that always fails; in the end its lines of the table are those of the first sweep."""
     flags = ("--data", root, "--storage", finished[0], "--name", "early", "--seeds", "0,1", *TINY)
