@@ -1,18 +1,22 @@
-"""What storing frozen features in float16 costs: the same stage B from float32 and from float16 features.
+"""What precision costs: the same stage B from float32 and from float16 features, and trained in bfloat16.
 
-    python benchmarks/feature_precision.py
+    python benchmarks/feature_precision.py [--device cuda]
 
-mini on the synthetic set, both in one run. The last line is one JSON object.
+mini on the synthetic set, all in one run. tclap stores features as float16 and trains in bfloat16 on a GPU, in float32
+on a CPU. The last line is one JSON object.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
+from measure import DEVICES, default_device, device_name
 
 from tclap.config import LossCoefficients
 from tclap.data.compose import Composites, load_events, render
@@ -24,8 +28,15 @@ from tclap.experiment import base_of, open_workspace, shared_inputs, training_sa
 from tclap.features import text_features
 from tclap.flags import TrainingFlags
 from tclap.training import checkpoint
+from tclap.training import stage as training
 from tclap.training.samples import stage_b
 from tclap.training.stage import StageRun
+
+PRECISIONS = {  # of the features, and of the trained half
+    "float32": ("float32", torch.float32),
+    "float16": ("float16", torch.float32),
+    "bfloat16": ("float16", torch.bfloat16),
+}
 
 
 def exact_features(model, dataset, composites: Composites) -> np.ndarray:
@@ -38,6 +49,9 @@ def exact_features(model, dataset, composites: Composites) -> np.ndarray:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default=default_device(), choices=DEVICES)
+    device = parser.parse_args().device
     with tempfile.TemporaryDirectory() as scratch:
         flags = TrainingFlags(storage=Path(scratch))
         configuration = flags.configuration("B", LossCoefficients(), batch_size=40)
@@ -53,23 +67,29 @@ def main() -> None:
         settings = configuration.optimiser_b
         schedule = batch_schedule(len(samples.captions_b), data.takes, 40, settings.steps, seed=0)
         scores, embeddings = {}, {}
-        for dtype in ("float32", "float16"):
+        for name, (stored, trained) in PRECISIONS.items():
             model = checkpoint.load(base)
+            model.module().to(device)
             stage = stage_b(samples, schedule, configuration.coefficients)
-            heard, asked = audio.astype(dtype), eval_audio.astype(dtype)
-            embeddings[dtype] = embed_suite(model, suite, asked, eval_text)[0]
-            run = StageRun(model, stage, heard, text, settings, seed=0)
-            while not run.finished:
-                run.step()
+            heard, asked = audio.astype(stored), eval_audio.astype(stored)
+            embeddings[name] = embed_suite(model, suite, asked, eval_text)[0]
+            wide = trained == torch.float32
+            autocast = torch.autocast(device, dtype=torch.bfloat16, enabled=not wide)
+            with mock.patch.object(training, "mixed_precision", lambda _, autocast=autocast: autocast):
+                run = StageRun(model, stage, heard, text.to(device), settings, seed=0)
+                while not run.finished:
+                    run.step()
             found = score_suite(suite, *embed_suite(model, suite, asked, eval_text))
-            scores[dtype] = {c: found[c] for c in (*COLUMNS, "3A_order")}
-    print(f"{'':10}{'float32':>9}{'float16':>9}   95% interval at float32")
+            scores[name] = {c: found[c] for c in (*COLUMNS, "3A_order", "order/moved", "order/paired")}
+    print(f"{'':14}" + "".join(f"{name:>9}" for name in PRECISIONS) + "   95% interval at float32")
     for column, exact in scores["float32"].items():
-        value = scores["float16"][column].value
-        print(f"{column:10}{exact.value:9.2f}{value:9.2f}   {exact.low:.1f} to {exact.high:.1f}")
-    differences = {c: abs(s.value - scores["float16"][c].value) for c, s in scores["float32"].items()}
-    figures = {
-        "largest_score_difference_percent": round(max(differences.values()), 3),
+        values = "".join(f"{scores[name][column].value:9.2f}" for name in PRECISIONS)
+        print(f"{column:14}{values}   {exact.low:.1f} to {exact.high:.1f}")
+    figures = {"device": device_name(device)}
+    for name in ("float16", "bfloat16"):
+        differences = [abs(exact.value - scores[name][c].value) for c, exact in scores["float32"].items()]
+        figures[f"{name}_largest_score_difference_percent"] = round(max(differences), 3)
+    figures |= {
         "largest_base_embedding_difference": float(np.abs(embeddings["float32"] - embeddings["float16"]).max()),
         "megabytes_float32": round(audio.nbytes / 1e6),
         "megabytes_float16": round(audio.nbytes / 2e6),

@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine's matrix rate, multiply-adds of a call, and the time of one."""
+"""What the benchmarks share: the device, its matrix rate, multiply-adds of a call, and the time of one."""
 
 from __future__ import annotations
 
@@ -8,11 +8,22 @@ from collections.abc import Callable
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+DEVICES = ("cuda", "cpu")
 
-def matrix_rate(repeats: int = 5, size: int = 2048) -> float:
-    """Multiply-adds a second of the best of `repeats` float32 products of square matrices."""
-    a, b = torch.randn(size, size), torch.randn(size, size)
-    return size**3 / min(seconds(lambda: a @ b) for _ in range(repeats))
+
+def default_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def device_name(device: str) -> str:
+    return torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} CPU threads"
+
+
+def matrix_rate(device: str = "cpu", repeats: int = 5, dtype: torch.dtype = torch.float32) -> float:
+    """Multiply-adds a second of the best of `repeats` products of square matrices, as large as fill the device."""
+    size = 2048 if device == "cpu" else 8192
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    return float(size**3 / min(seconds(lambda: a @ b) for _ in range(repeats)))
 
 
 def multiply_adds(call: Callable[[], object]) -> int:
@@ -23,6 +34,14 @@ def multiply_adds(call: Callable[[], object]) -> int:
 
 
 def seconds(call: Callable[[], object]) -> float:
+    """Wall time of `call` and, on a GPU, of all that it queued there."""
+    _wait()
     start = time.perf_counter()
     call()
+    _wait()
     return time.perf_counter() - start
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

@@ -152,7 +152,7 @@ def best_of_column(means: pd.DataFrame) -> np.ndarray:
     """[configurations, columns] bool: the best mean as shown, and its equals; none if all are equal."""
     rounded = means.round(1)
     signs = np.where(np.isin(means.columns, LOWER_IS_BETTER), -1, 1)
-    best: np.ndarray = (rounded * signs == (rounded * signs).max()).to_numpy()
+    best: np.ndarray = (rounded * signs == (rounded * signs).max()).to_numpy(copy=True)  # pandas 3 gives it read-only
     best[:, (rounded.nunique() < 2).to_numpy()] = False
     return best
 

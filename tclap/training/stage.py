@@ -102,6 +102,11 @@ def _share(stage: Stage, step: int) -> tuple[slice, np.ndarray, list[str]]:
     return share, stage.audio_rows[step, embedded], stage.captions[step, embedded].T.reshape(-1).tolist()
 
 
+def mixed_precision(device: torch.device) -> torch.autocast:
+    """bfloat16 products in the trained half on a GPU, float32 on a CPU; embeddings and loss are float32 on both."""
+    return torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+
+
 def _encoders(
     model: ContrastiveModel, audio: np.ndarray | Tensor, rows: np.ndarray, text: TextFeatures, captions: list[str]
 ) -> tuple[Encode, Encode]:
@@ -109,17 +114,14 @@ def _encoders(
     device = model.logit_scale.device
     text_rows = text.rows(captions)
 
-    def mixed_precision() -> torch.autocast:
-        return torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
-
     def heard(start: int, stop: int) -> Tensor:
         features = windows_of(audio, rows[start:stop], device)
-        with mixed_precision():
+        with mixed_precision(device):
             return model.audio_head(features).float()
 
     def read(start: int, stop: int) -> Tensor:
         features, lengths = (part.to(device) for part in text.take(text_rows[start:stop]))
-        with mixed_precision():
+        with mixed_precision(device):
             return model.text_head(features, lengths).float()
 
     return heard, read

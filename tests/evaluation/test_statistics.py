@@ -125,7 +125,7 @@ def test_the_same_answers_have_the_same_interval() -> None:
 
 @pytest.mark.parametrize("recordings", [6, 40])
 def test_holds_the_truth_as_often_as_it_says(recordings: int) -> None:
-    """Few cells of `benchmarks/coverage.py`, with fewer repetitions: three standard errors of 95% are 4%."""
+    """Few cells of `benchmarks/interval_coverage.py`, with fewer repetitions: three standard errors of 95% are 4%."""
     rng = np.random.default_rng(recordings)
     hits = 0
     for _ in range(300):

@@ -1,8 +1,8 @@
 """How often the intervals of `tclap.evaluation.statistics` hold the truth, and how often `tclap best` calls equal
 configurations different; by simulation, in minutes on one core.
 
-    python benchmarks/coverage.py
-    python benchmarks/coverage.py --ability 2     # recordings that differ more
+    python benchmarks/interval_coverage.py
+    python benchmarks/interval_coverage.py --ability 2     # recordings that differ more
 
 Coverage. A recording has an ability, drawn anew for each experiment, and an item is right with a probability that
 depends on the abilities of its recordings: items of one recording go up and down together. The truth is the share of

@@ -1,0 +1,60 @@
+"""Several trials on one GPU: Table IV with one, two and four lanes on it, from the same cached features.
+
+    PYTHONPATH=. python benchmarks/gpu_packing.py [--lanes 1,2,4] --data data/esc50 [other flags of sweeps/table4.py]
+
+msclap-2022 with random weights, no download, unless --model says another. The first sweep makes base and features and
+is printed apart. A sweep's time runs from the start of its command to its end; its trials' from the start of the first
+run in MLflow to the end of the last. Needs a CUDA device. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from tclap.tracking import runs
+from tclap.tracking.read import open_store
+
+TABLE4 = Path(__file__).parents[1] / "sweeps" / "table4.py"
+
+
+def sweep(name: str, lanes: int, storage: Path, flags: list[str]) -> dict[str, float]:
+    command = [sys.executable, str(TABLE4), "--name", name, "--storage", str(storage), "--use-gpu"]
+    command += ["--weights", "random", "--gpus-per-worker", str(1 / lanes), *flags]
+    start = time.perf_counter()
+    subprocess.run(command, check=True)
+    whole_s = time.perf_counter() - start
+    client, experiment_id, _ = open_store(storage)
+    done = runs.find_runs(client, experiment_id, {"sweep": name, "kind": runs.KIND_TRIAL, "done": "true"})
+    jobs_s = (max(run.info.end_time for run in done) - min(run.info.start_time for run in done)) / 1000
+    figures = {"trials": len(done), "command_s": round(whole_s, 1), "trials_s": round(jobs_s, 1)}
+    print(f"{lanes} lanes a GPU: {figures}", flush=True)
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lanes", default="1,2,4", help="lanes on the GPU, comma-separated")
+    arguments, flags = parser.parse_known_args()
+    lanes = [int(number) for number in arguments.lanes.split(",")]
+    flags = flags if "--model" in flags else ["--model", "msclap-2022", *flags]
+    if not torch.cuda.is_available():
+        parser.error("needs a CUDA device")
+    with tempfile.TemporaryDirectory() as scratch:
+        storage = Path(scratch)
+        result: dict[str, object] = {"device": torch.cuda.get_device_name()}
+        result["with base and features"] = sweep("packing-first", max(lanes), storage, flags)
+        for number in lanes:
+            result[f"{number} lanes"] = sweep(f"packing-{number}", number, storage, flags)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
