@@ -19,10 +19,11 @@ sweep-esc50: .venv/installed  ## the same on real sound
 findings: .venv/installed  ## the study of docs/findings.md, from an empty storage: an estimated 16 hours on two cores; FLAGS="--part row-o"
 	$(BIN)/python sweeps/findings.py --data $(DATA) $(FLAGS)
 
-# Unit tests on two processes; a file stays on one, for what its tests share. Ray wants the cores for itself.
+# Two processes. A file of unit tests stays on one, for what its tests share; the integration tests are two groups
+# (tests/integration/conftest.py), since half of their time they wait: for a process to start, to die, to be missed.
 test: .venv/installed
 	$(BIN)/python -m pytest -m "not slow and not integration and not docker" --numprocesses 2 --dist loadfile
-	$(BIN)/python -m pytest -m "integration and not slow and not chaos and not browser"
+	$(BIN)/python -m pytest -m "integration and not slow and not chaos and not browser" --numprocesses 2 --dist loadgroup
 
 chaos: .venv/installed  ## kill -9 of each part at each moment, then 100 times at random: an hour and a half
 	$(BIN)/python -m pytest -m chaos -s

@@ -23,6 +23,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if Path(item.fspath).is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.integration)
+            # `make test` runs the two groups side by side: what shares `cluster`, and what has one of its own to kill.
+            item.add_marker(pytest.mark.xdist_group("faults" if item.path.stem == "test_faults" else "cluster"))
 
 
 def run(*command, timeout_s=600, env=None):
