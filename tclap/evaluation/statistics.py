@@ -4,7 +4,8 @@ Items that share a recording go up and down together, and an item of a pair task
 of a mean is the dyadic cluster-robust one (Fafchamps and Gubert 2007; Aronow, Samii and Assenova 2015): the products of
 the residuals of all items that share at least one recording. A mean of credits is a proportion, so the interval has
 Wilson's form, with as many items as would have that variance if they were independent. It has a width even if all items
-are right, when a bootstrap gives [100, 100]. `benchmarks/interval_coverage.py` shows how often the intervals hold the truth.
+are right, when a bootstrap gives [100, 100]. `benchmarks/interval_coverage.py` shows how often the intervals hold the
+truth.
 
 Shapes: n items, G recordings.
 """

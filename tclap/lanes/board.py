@@ -60,7 +60,7 @@ class Board:
         self._warning = untrained_warning(start.settings.weights)
         self._guards = tuple(start.settings.guards())
         self._command = this_command()
-        self._next_note_at = self._next_page_at = 0.0
+        self._next_note_at, self._next_page_at = 0.0, time.monotonic() + PAGE_EVERY_S
         self._told = 0  # how many results the parent's metrics are the best of
         self._behind: dict[tuple[str, tuple[int, ...]], Behind] = {}  # of the best configuration: its hash and seeds
 

@@ -17,14 +17,15 @@ from tests.integration.services import BIN, mlflow_server, ray_cluster
 REPO = Path(__file__).parents[2]
 # 8 takes make more than one chunk of features, and so more than one process that extracts them.
 TINY = "--batch-sizes=6 --takes=8 --eval-takes=1 --steps-a=4 --steps-b=4 --base-steps=10".split()  # noqa: SIM905
+# `make test` runs two groups side by side: what looks at the sweep `finished`, and these, which take as long.
+NOT_OF_FINISHED = ("test_faults", "test_extension", "test_leftovers")
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
         if Path(item.fspath).is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.integration)
-            # `make test` runs the two groups side by side: what shares `cluster`, and what has one of its own to kill.
-            item.add_marker(pytest.mark.xdist_group("faults" if item.path.stem == "test_faults" else "cluster"))
+            item.add_marker(pytest.mark.xdist_group("other" if item.path.stem in NOT_OF_FINISHED else "finished"))
 
 
 def run(*command, timeout_s=600, env=None):

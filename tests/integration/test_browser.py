@@ -4,18 +4,23 @@
 that it took lie in build/screenshots.
 """
 
+import os
 import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.integration.conftest import REPO, TINY, run_rows
+from tests.integration.conftest import REPO, TINY, rows_program
 from tests.integration.services import mlflow_server
 
 pytestmark = pytest.mark.browser
@@ -26,23 +31,51 @@ PATIENCE_S = 60
 
 
 @pytest.fixture(scope="module")
-def sweep(root, tmp_path_factory):
-    """Two rows of Table IV at toy size; (MLflow's database, the parent's run, its trials' runs)."""
-    storage = tmp_path_factory.mktemp("storage")
-    process = run_rows(ROWS, "--data", root, "--storage", storage, "--name", "browsed", *TINY)
-    assert process.returncode == 0, process.stdout + process.stderr
-    (storage / "printed.txt").write_text(process.stdout)
-    database = f"sqlite:///{storage / 'mlflow.db'}"
-    client = MlflowClient(database)
-    experiment = client.get_experiment_by_name("tclap").experiment_id
-    (parent,) = client.search_runs([experiment], "tags.kind = 'sweep'")
-    return database, parent, client.search_runs([experiment], "tags.kind = 'trial'")
+def database(tmp_path_factory):
+    return f"sqlite:///{tmp_path_factory.mktemp('storage') / 'mlflow.db'}"
 
 
 @pytest.fixture(scope="module")
-def site(sweep, tmp_path_factory):
-    with mlflow_server(tmp_path_factory.mktemp("server"), sweep[0]) as address:
+def site(database, tmp_path_factory):
+    with mlflow_server(tmp_path_factory.mktemp("server"), database) as address:
         yield address
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Two rows of Table IV, one after the other, on a server that was there before."""
+
+    storage: Path
+    parent: Run
+    trials: list[Run]
+    page_while_it_ran: str  # text of the parent's page after the first row
+    printed: list[str]
+
+
+@pytest.fixture(scope="module")
+def sweep(root, database, site, browser):
+    storage = Path(database.removeprefix("sqlite:///")).parent
+    flags = ["--data", root, "--storage", storage, "--name", "browsed", *TINY, "--concurrent-trials=1"]
+    printed = storage / "printed.txt"
+    client = MlflowClient(database)
+    settings = {key: value for key, value in os.environ.items() if key not in ("MLFLOW_TRACKING_URI", "PYTHONPATH")}
+    with printed.open("w") as out:
+        running = subprocess.Popen(
+            [sys.executable, "-c", rows_program(ROWS), *map(str, flags), "--steps-b=600"],
+            cwd=REPO, env={**settings, "RAY_ADDRESS": "local"}, stdout=out, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        until(browser, lambda _: "[1/2]" in printed.read_text() or running.poll() is not None, 180)
+        assert running.poll() is None, printed.read_text()
+        experiment = client.get_experiment_by_name("tclap").experiment_id
+        (parent,) = client.search_runs([experiment], "tags.kind = 'sweep'")
+        browser.get(f"{site}/#/experiments/{experiment}/runs/{parent.info.run_id}")
+        see(browser, "browsed: 1 of 2", "Best so far:")
+        seen = browser.find_element(By.TAG_NAME, "body").text
+        assert running.poll() is None, "it ended before it could be looked at"
+        browser.save_screenshot(SCREENSHOTS / "while-it-runs.png")
+        assert running.wait(300) == 0, printed.read_text()
+    trials = client.search_runs([experiment], "tags.kind = 'trial'")
+    return Sweep(storage, client.get_run(parent.info.run_id), trials, seen, printed.read_text().splitlines())
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +96,9 @@ def browser(tmp_path_factory):
     opened.quit()
 
 
-def until(browser, condition):
+def until(browser, condition, patience_s=PATIENCE_S):
     """The first truthy value of `condition(browser)`; what it waits for may be redrawn meanwhile."""
-    return WebDriverWait(browser, PATIENCE_S, ignored_exceptions=[Exception]).until(condition)
+    return WebDriverWait(browser, patience_s, ignored_exceptions=[Exception]).until(condition)
 
 
 def click(browser, xpath):
@@ -94,7 +127,7 @@ def test_sweep_and_its_children_are_found_from_the_front_page(browser, site, swe
     click(browser, "//a[normalize-space()='tclap']")
     click(browser, "//*[text()='Runs' or text()='Training runs']")
     see(browser, "browsed")
-    names = {run.info.run_name for run in sweep[2]}
+    names = {run.info.run_name for run in sweep.trials}
     assert len(names) == len(ROWS)
     shown = browser.find_element(By.TAG_NAME, "body").text
     assert not any(name in shown for name in names)
@@ -104,7 +137,7 @@ def test_sweep_and_its_children_are_found_from_the_front_page(browser, site, swe
 
 
 def test_trials_are_sorted_by_a_zste_metric(browser, site, sweep):
-    _, parent, trials = sweep
+    parent, trials = sweep.parent, sweep.trials
     trials_only = quote("tags.kind = 'trial'")
     browser.get(f"{site}/#/experiments/{parent.info.experiment_id}/runs?searchFilter={trials_only}")
     see(browser, "matching runs")
@@ -135,7 +168,7 @@ def order_in_address(browser):
 
 
 def test_table_and_plot_are_shown(browser, site, sweep):
-    _, parent, _ = sweep
+    parent = sweep.parent
     browser.get(f"{site}/#/experiments/{parent.info.experiment_id}/runs/{parent.info.run_id}/artifacts")
     click(browser, "//*[text()='table4.md']")
     see(browser, "α_st", "ours (1)", "51.30", "Rows named paper are Table IV as printed")
@@ -147,14 +180,8 @@ def test_table_and_plot_are_shown(browser, site, sweep):
     browser.save_screenshot(SCREENSHOTS / "plot.png")
 
 
-def folder_of(sweep):
-    """The sweep's own folder, beside the database."""
-    return Path(sweep[0].removeprefix("sqlite:///")).parent
-
-
 def test_the_link_that_is_printed_opens_the_leaderboard_sorted_by_the_objective(browser, site, sweep):
-    printed = (folder_of(sweep) / "printed.txt").read_text().splitlines()
-    links = [line.removeprefix("leaderboard: ") for line in printed if line.startswith("leaderboard: ")]
+    links = [line.removeprefix("leaderboard: ") for line in sweep.printed if line.startswith("leaderboard: ")]
     assert len(links) == 2  # when the sweep starts, and at its end
     assert len(set(links)) == 1
     browser.get(site + links[0].partition(":5000")[2])
@@ -163,15 +190,23 @@ def test_the_link_that_is_printed_opens_the_leaderboard_sorted_by_the_objective(
     browser.save_screenshot(SCREENSHOTS / "leaderboard.png")
 
 
-def test_the_parents_page_tells_how_far_it_is_and_which_is_best(browser, site, sweep):
-    _, parent, _ = sweep
+def test_the_parents_page_shows_the_table_while_the_sweep_runs(sweep):
+    text = sweep.page_while_it_ran
+    assert "To go on:" in text
+    assert "α_ct" in text  # a column of the table: what varies between the rows
+    (best,) = (line for line in text.splitlines() if line.startswith("Best so far:"))
+    assert "zste/order" in best
+
+
+def test_the_parents_page_tells_at_the_end_which_is_best(browser, site, sweep):
+    parent = sweep.parent
     browser.get(f"{site}/#/experiments/{parent.info.experiment_id}/runs/{parent.info.run_id}")
     see(browser, "browsed: done", "Best so far:")
     browser.save_screenshot(SCREENSHOTS / "note.png")
 
 
-def test_the_report_opens_from_disk_and_sorts(browser, sweep):
-    report = folder_of(sweep) / "browsed" / "report.html"
+def test_the_report_opens_from_disk_sorts_and_plays(browser, sweep):
+    report = sweep.storage / "browsed" / "report.html"
     browser.get(report.as_uri())
     see(browser, "Leaderboard", "zste/order")
     table = browser.find_element(By.CSS_SELECTOR, "table.sortable")
@@ -186,3 +221,8 @@ def test_the_report_opens_from_disk_and_sorts(browser, sweep):
         tag.get_attribute("src") or "" for tag in browser.find_elements(By.CSS_SELECTOR, "script[src], img[src^=http]")
     )
     browser.save_screenshot(SCREENSHOTS / "report.png")
+    sound = browser.find_element(By.TAG_NAME, "audio")
+    browser.execute_script("arguments[0].muted = true; arguments[0].play()", sound)
+    until(browser, lambda _: sound.get_property("currentTime") > 0.05)
+    assert sound.get_property("duration") > 0.5
+    assert sound.get_property("error") is None

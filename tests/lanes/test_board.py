@@ -1,6 +1,7 @@
 """What people see of a sweep, written from real results in a real MLflow store, without Ray."""
 
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from tclap.config import Configuration, LossCoefficients
 from tclap.flags import SweepSettings
 from tclap.lanes import worker
-from tclap.lanes.board import Board
+from tclap.lanes.board import PAGE_EVERY_S, Board
 from tclap.lanes.start import Start, claimed, open_store, sweep_of
 from tclap.sweep.job import Job
 from tests.lanes.test_worker import desk
@@ -39,7 +40,10 @@ def start(settings: SweepSettings, configurations: list[Configuration]) -> Itera
 
 
 def test_the_parent_and_the_report_show_the_best(
-    start: Start, configurations: list[Configuration], capsys: pytest.CaptureFixture[str]
+    start: Start,
+    configurations: list[Configuration],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store = open_store(start)
     board = Board(start, store, lambda: configurations, OBJECTIVES)
@@ -49,7 +53,15 @@ def test_the_parent_and_the_report_show_the_best(
     for configuration in configurations:
         lane.do(Job(configuration, (0,)))
         start.ledger.look_again(configuration, [0])
-    Board(start, store, lambda: configurations, OBJECTIVES).update("1 of 2")
+    running = Board(start, store, lambda: configurations, OBJECTIVES)
+    running.update("1 of 2")
+    page = Path(start.ledger.folder) / "report.html"
+    assert not page.exists(), "drawing it would hold up the first jobs"
+    later = time.monotonic() + PAGE_EVERY_S
+    with monkeypatch.context() as patch:
+        patch.setattr("tclap.lanes.board.time.monotonic", lambda: later)
+        running.update("1 of 2")
+    assert "1 of 2" in page.read_text(encoding="utf-8")
     results = list(start.ledger.results.values())
     best = max(results, key=lambda r: r.scores["order/moved"].value + r.scores["order/paired"].value)
     parent = store.client.get_run(store.run_id)
@@ -67,8 +79,8 @@ def test_the_parent_and_the_report_show_the_best(
     board.write_files("table4", "done")
     assert "best: " in capsys.readouterr().out
     assert {"report.html", "order.html", "table4.csv"} <= {f.path for f in store.client.list_artifacts(store.run_id)}
-    page = (Path(start.ledger.folder) / "report.html").read_text(encoding="utf-8")
+    shown = page.read_text(encoding="utf-8")
     for part in ("change", "pairs", "mistakes"):
-        assert f"id={part}>" in page
-    assert 1 <= len(re.findall("src='data:audio/ogg", page)) <= 15
-    assert "Sounds: synthetic, made by tclap." in page
+        assert f"id={part}>" in shown
+    assert 1 <= len(re.findall("src='data:audio/ogg", shown)) <= 15
+    assert "Sounds: synthetic, made by tclap." in shown

@@ -169,7 +169,8 @@ def test_leaderboard_files(frame_of: Frame, tmp_path: Path) -> None:
 def test_equal_configurations_are_seldom_called_different(frame_of: Frame) -> None:
     """8 configurations that do not differ, 3 seeds: 39% of sweeps were called different without an adjustment.
 
-    `benchmarks/interval_coverage.py` tries 400 sweeps of 8 and of 24. A rate of 5% gives more than 8 of 60 once in 200 times.
+    `benchmarks/interval_coverage.py` tries 400 sweeps of 8 and of 24. A rate of 5% gives more than 8 of 60 once in 200
+    times.
     """
     rng = np.random.default_rng(0)
     settings = [(a, c, lr) for a in (0, 1) for c in (0, 1) for lr in (1e-3, 1e-4)]

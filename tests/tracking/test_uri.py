@@ -10,6 +10,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
+from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
 
 from tclap.errors import InputError
@@ -242,8 +243,20 @@ def test_a_locked_database_is_away_and_a_foreign_one_is_not(tmp_path):
     assert not is_away(ValueError("of the trial's own code"))
 
 
+def sooner(connection, cursor, statement, parameters, context, executemany):
+    return statement.replace("busy_timeout = 20000", "busy_timeout = 200"), parameters
+
+
+@pytest.fixture
+def impatient():
+    """MLflow waits 0.2 s for SQLite's lock, instead of 20 s."""
+    event.listen(Engine, "before_cursor_execute", sooner, retval=True)
+    yield
+    event.remove(Engine, "before_cursor_execute", sooner)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_a_database_that_is_locked_in_earnest_is_away(tmp_path):
-    """MLflow waits 20 s for SQLite's lock."""
     client, experiment = tracking.connect(f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
     holder = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
     holder.execute("begin exclusive")
