@@ -1,5 +1,7 @@
 """Real Ray and MLflow in real processes; each sweep is tiny, and most of its time is processes starting."""
 
+import contextlib
+import io
 import json
 import os
 import secrets
@@ -8,8 +10,10 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import pytest
+import ray
 from mlflow import MlflowClient
 
 from tests.integration.services import BIN, mlflow_server, ray_cluster
@@ -40,6 +44,32 @@ def run(*command, timeout_s=600, env=None):
     return subprocess.run(
         [sys.executable, *map(str, command)], cwd=REPO, env=settings, capture_output=True, text=True, timeout=timeout_s
     )
+
+
+def run_here(program, *flags, env=None):
+    """`run` in this process, for what ends before Ray starts: the seconds that a process takes to import are saved.
+
+    program: a script below the repository, or the text of one.
+    """
+    settings = {**os.environ, "RAY_ADDRESS": "local", **(env or {})}
+    if not env or "MLFLOW_TRACKING_URI" not in env:
+        settings.pop("MLFLOW_TRACKING_URI", None)
+    arguments = [program, *map(str, flags)]
+    is_script = program.endswith(".py")
+    text = (REPO / program).read_text(encoding="utf-8") if is_script else program
+    beside = [str((REPO / program).parent)] if is_script else []
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.dict(os.environ, settings, clear=True),
+        mock.patch.object(sys, "argv", arguments),
+        mock.patch.object(sys, "path", [*beside, *sys.path]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as ended,
+    ):
+        exec(compile(text, "<program>", "exec"), {"__name__": "__main__"})
+    assert not ray.is_initialized()
+    return subprocess.CompletedProcess(arguments, ended.value.code, out.getvalue(), err.getvalue())
 
 
 def rows_program(rows):

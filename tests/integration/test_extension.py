@@ -5,7 +5,7 @@ import json
 import pandas as pd
 from mlflow import MlflowClient
 
-from tests.integration.conftest import TINY, run_rows
+from tests.integration.conftest import TINY, rows_program, run_here, run_rows
 
 ROWS = [("B", {}), ("AB", {})]
 NINTH = ("B", {"alpha_st": 0})
@@ -15,7 +15,7 @@ def test_more_seeds_and_another_row_go_on_and_touch_nothing_that_is_finished(roo
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     folder = tmp_path / "runs" / "grown"
 
-    def start(rows, *flags):
+    def start(rows, *flags, here=False):
         given = (
             "--data",
             root,
@@ -28,7 +28,8 @@ def test_more_seeds_and_another_row_go_on_and_touch_nothing_that_is_finished(roo
             "1",
             *flags,
         )
-        return run_rows(rows, *given, env={**cluster.env, "MLFLOW_TRACKING_URI": uri})
+        env = {**cluster.env, "MLFLOW_TRACKING_URI": uri}
+        return run_here(rows_program(rows), *given, env=env) if here else run_rows(rows, *given, env=env)
 
     def results():
         return {path.relative_to(folder): path.read_bytes() for path in folder.glob("trials/*/*/result.json")}
@@ -66,11 +67,11 @@ def test_more_seeds_and_another_row_go_on_and_touch_nothing_that_is_finished(roo
     assert parent.data.tags["asked.seeds"] == "[0, 1]"
     assert whole(6)
 
-    fewer = start(ROWS[:1], "--seeds", "0")  # nothing is left to do, and everything stays in view
+    fewer = start(ROWS[:1], "--seeds", "0", here=True)  # nothing is left to do, and everything stays in view
     assert fewer.returncode == 0, fewer.stdout + fewer.stderr
     assert whole(6)
 
-    other = start(ROWS, "--steps-b", "5")
+    other = start(ROWS, "--steps-b", "5", here=True)
     assert other.returncode == 2
     assert "steps_b was 4, now 5" in other.stderr
     assert results() == more_files

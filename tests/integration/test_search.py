@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from optuna.trial import TrialState
 
 from tests.integration.checker import problems_of_study
-from tests.integration.conftest import REPO, TINY, run
+from tests.integration.conftest import REPO, TINY, run, run_here
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +26,9 @@ def searched(finished, root, cluster):
     return finished[0] / "search", process
 
 
-def search(finished, root, cluster, *flags):
+def search(finished, root, cluster, *flags, how=run):
     command = ("sweeps/search.py", "--data", root, "--storage", finished[0], "--start-with", "table4")
-    return run(*command, *TINY, *flags, env=cluster.env)
+    return how(*command, *TINY, *flags, env=cluster.env)
 
 
 def test_a_search_goes_on_with_more_trials_and_logs_plots_and_leaderboard(searched, cluster):
@@ -58,14 +58,14 @@ def test_a_search_goes_on_with_more_trials_and_logs_plots_and_leaderboard(search
 
 def test_the_same_search_again_runs_nothing(searched, finished, root, cluster):
     before = (searched[0] / "search.csv").read_bytes()
-    process = search(finished, root, cluster, "--trials", "2")
+    process = search(finished, root, cluster, "--trials", "2", how=run_here)
     assert process.returncode == 0, process.stdout + process.stderr
     assert "base model and features" not in process.stdout  # which is when Ray has started
     assert (searched[0] / "search.csv").read_bytes() == before
 
 
 def test_other_settings_under_the_same_name_are_refused_with_both_shown(searched, finished, root, cluster):
-    process = search(finished, root, cluster, "--lr", "0.5")
+    process = search(finished, root, cluster, "--lr", "0.5", how=run_here)
     assert process.returncode == 2
     assert "the name search stands for another sweep" in process.stderr
     assert "lr was 0.001, now 0.5" in process.stderr

@@ -13,7 +13,7 @@ from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
 from tclap.places import at
 from tclap.report.tables import write_tables
 from tclap.tracking.read import read_sweep
-from tests.integration.conftest import OF_TABLE4, TINY, run, run_rows
+from tests.integration.conftest import OF_TABLE4, TINY, rows_program, run_here, run_rows
 
 COLUMNS_OF_CSV = [
     *("stage", "alpha_st", "alpha_ct", "alpha_so", "alpha_co", "beta", "batch_size", "seed"),
@@ -87,7 +87,7 @@ def test_same_command_again_runs_nothing(finished, root, runs, cluster):
     """As a job it was run, from this machine it is run again."""
     before = (finished[0] / "table4" / "table4.csv").read_bytes()
     flags = ("--data", root, "--storage", finished[0], "--seeds", "0,1", *TINY)
-    process = run("sweeps/table4.py", *flags, env=cluster.env)
+    process = run_here("sweeps/table4.py", *flags, env=cluster.env)
     assert process.returncode == 0, process.stderr
     assert "nothing left to do" in process.stdout
     assert "min left" not in process.stdout
@@ -137,7 +137,7 @@ def test_fresh_storage_at_a_url_gives_the_same_numbers_to_the_last_digit(finishe
     # A base, audio and text of mini's base, of training and of evaluation: each one object.
     cached = [path.parent.name for path in at(f"{bucket}/fresh").glob("*/*.tar")]
     assert Counter(cached) == {"base": 1, "features": 6}
-    repeated = run_rows(rows, *flags, env=tracking)
+    repeated = run_here(rows_program(rows), *flags, env=tracking)
     assert repeated.returncode == 0, repeated.stderr
     assert "nothing left to do" in repeated.stdout
 
@@ -153,7 +153,7 @@ def test_a_stopped_job_is_not_run_again_and_goes_on_without_the_flag_as_if_never
     sweep = finished[0] / "early"
     (state,) = sweep.glob("trials/*/seed-*/state.pt")  # the second seed did not run
     written = state.with_name("result.json").stat().st_mtime_ns
-    again = run_rows([("AB", {})], *stopping, env=cluster.env)
+    again = run_here(rows_program([("AB", {})]), *stopping, env=cluster.env)
     assert again.returncode == 0, again.stdout + again.stderr
     assert "nothing left to do" in again.stdout
     assert state.with_name("result.json").stat().st_mtime_ns == written
@@ -227,9 +227,8 @@ def test_corrupt_clip_is_one_line_before_any_training(root, tmp_path, cluster):
     data = shutil.copytree(root, tmp_path / "data")
     broken = sorted((data / "audio").iterdir())[3]
     broken.write_bytes(b"RIFF")
-    process = run_rows(
-        ALL_ONES, "--data", data, "--storage", tmp_path / "runs", "--name", "corrupt", *TINY, env=cluster.env
-    )
+    flags = ("--data", data, "--storage", tmp_path / "runs", "--name", "corrupt", *TINY)
+    process = run_here(rows_program(ALL_ONES), *flags, env=cluster.env)
     assert process.returncode == 2
     assert f"{broken.name}: unreadable" in process.stderr.strip().splitlines()[-1]
     assert "Traceback" not in process.stderr
