@@ -25,6 +25,7 @@ TINY = "--batch-sizes=6 --takes=8 --eval-takes=1 --steps-a=4 --steps-b=4 --base-
 NOT_OF_FINISHED = ("test_faults", "test_extension", "test_leftovers")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     for item in items:
         if Path(item.fspath).is_relative_to(Path(__file__).parent):
