@@ -23,7 +23,7 @@ findings: .venv/installed  ## the study of docs/findings.md, from an empty stora
 # (tests/integration/conftest.py), since half of their time they wait: for a process to start, to die, to be missed.
 test: .venv/installed
 	$(BIN)/python -m pytest -m "not slow and not integration and not docker" --numprocesses 2 --dist loadfile
-	$(BIN)/python -m pytest -m "integration and not slow and not chaos and not browser" --numprocesses 2 --dist loadgroup
+	$(BIN)/python -m pytest tests/integration -m "not slow and not chaos and not browser" --numprocesses 2 --dist loadscope
 
 chaos: .venv/installed  ## kill -9 of each part at each moment, then 100 times at random: an hour and a half
 	$(BIN)/python -m pytest -m chaos -s

@@ -15,6 +15,7 @@ from unittest import mock
 import pytest
 import ray
 from mlflow import MlflowClient
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.integration.services import BIN, mlflow_server, ray_cluster
 
@@ -25,12 +26,19 @@ TINY = "--batch-sizes=6 --takes=8 --eval-takes=1 --steps-a=4 --steps-b=4 --base-
 NOT_OF_FINISHED = ("test_faults", "test_extension", "test_leftovers")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    class TwoGroups(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return "other" if Path(nodeid.partition("::")[0]).stem in NOT_OF_FINISHED else "finished"
+
+    return TwoGroups(config, log)
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
         if Path(item.fspath).is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.integration)
-            item.add_marker(pytest.mark.xdist_group("other" if item.path.stem in NOT_OF_FINISHED else "finished"))
 
 
 def run(*command, timeout_s=600, env=None):
