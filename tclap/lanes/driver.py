@@ -36,6 +36,7 @@ from tclap.sweep.rungs import Rungs
 from tclap.sweep.sources import JobSource, ListSource
 from tclap.sweep.steering import EVERYTHING, excluded, is_paused, paused
 from tclap.tracking import runs as tracking
+from tclap.tracking.page import run_link
 from tclap.tracking.uri import browse_command
 
 SHOWN = ("zste/3A", "zste/3A_order", "zste/order", "zste/1")  # of each job of a list that ends
@@ -220,7 +221,7 @@ def conclude(
         if store.uri.startswith("sqlite"):
             console.print(f"to browse: {browse_command(store.uri)}")
         console.print(f"leaderboard: {board.link()}")
-    console.print(f"then open {store.page}/#/experiments/{store.experiment_id}/runs/{store.run_id}")
+    console.print(f"then open {run_link(store.page, store.experiment_id, store.run_id)}")
     if interrupted:
         say_how_to_go_on()
         return INTERRUPTED
