@@ -201,9 +201,9 @@ def _describe(settings: SearchSettings, limit: int) -> None:
     told = {name: str(values) if isinstance(values, Range) else len(values) for name, values in choices.items()}
     space = ", ".join(f"{name} {values}" for name, values in told.items() if values != 1)
     points = size(choices)
-    shown_size = "endless" if points == math.inf else points
+    tried = f"{limit} configurations" if points == math.inf else f"{limit} of {points} configurations"
     console.print(
-        f"search {settings.name}: {limit} of {shown_size} configurations ({space}), sampler {settings.sampler}, "
+        f"search {settings.name}: {tried} ({space}), sampler {settings.sampler}, "
         f"maximising {' and '.join(settings.objectives)}, seeds {', '.join(map(str, settings.seeds))}",
     )
 
