@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 OBJECTIVES = ("zste/order", "zste/1")
 SHOWN_ROWS = 20
+# Without lines between the columns, so that a terminal of 80 characters shows a row on one line.
+NARROW: dict[str, Any] = {"title_justify": "left", "box": None, "padding": (0, 1, 0, 0), "pad_edge": False}
 
 
 class SweepFlags(BaseModel):
@@ -211,7 +213,10 @@ def _print_table(title: str, cells: pd.DataFrame) -> None:
     named = settings_label(cells)
     cells = cells.drop(columns=setting_columns(cells))
     cells.insert(cells.columns.get_loc("seeds"), "configuration", named)  # type: ignore[arg-type]
-    table = Table(*cells.columns, title=title, title_justify="left")
+    cells = cells.loc[:, (cells != "").any()]  # nothing is excluded, most of the time
+    table = Table(title=title, **NARROW)
+    for name in cells.columns:
+        table.add_column(name, no_wrap=name != "excluded")  # which says why, in words
     for row in cells.head(SHOWN_ROWS).itertuples(index=False):
         table.add_row(*row)
     console.print(table)
@@ -225,9 +230,9 @@ def _print_test_scores(found: TestScores, configuration: Configuration) -> None:
     names = [n for n in [*COLUMNS, *EXTRA_COLUMNS, *ORDER_COLUMNS, "mean", "temporal"] if n in seeds]
     folds = list(configuration.data.test_folds)
     table = Table(
-        *("task", "winner ± seeds", "95% recordings", "untrained base", "95% recordings", "winner less base"),
-        title=f"test folds {folds}, percent",
-        title_justify="left",
+        *("task", "winner ± seeds", "interval", "base", "interval", "winner less base"),
+        title=f"test folds {folds}, percent, 95% intervals over recordings; base: before post-training",
+        **NARROW,
     )
     for name in names:
         difference = _mean_interval(found.difference, name, signed=True)
@@ -249,7 +254,7 @@ def _mean_interval(scores: Sequence[Logged], name: str, signed: bool = False) ->
     if any(name not in score.low for score in scores):
         return ""
     low, high = (float(np.mean([getattr(score, end)[name] for score in scores])) for end in ("low", "high"))
-    return f"{low:+.1f} to {high:+.1f}" if signed else f"{low:.1f} to {high:.1f}"
+    return f"{low:+.1f} to {high:+.1f}" if signed else f"{low:.1f}–{high:.1f}"
 
 
 def _say_how_to_load(address: str, uri: str, storage: Path) -> None:
