@@ -42,6 +42,8 @@ class _Console(Console):
 
 # Without markup: what users name (files, classes, texts) may hold brackets and colons.
 console = _Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+# A table without lines between its columns, so that a terminal of 80 characters shows a configuration on one line.
+NARROW: dict[str, Any] = {"title_justify": "left", "box": None, "padding": (0, 1, 0, 0), "pad_edge": False}
 
 
 def parse(settings: type[T]) -> T:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from rich.table import Table
 
 from tclap.config import Configuration
-from tclap.console import console
+from tclap.console import NARROW, console
 from tclap.evaluation.order import ORDER_COLUMNS
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
 from tclap.places import UserPath, cache_folder, check_writable
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 
 OBJECTIVES = ("zste/order", "zste/1")
 SHOWN_ROWS = 20
-# Without lines between the columns, so that a terminal of 80 characters shows a row on one line.
-NARROW: dict[str, Any] = {"title_justify": "left", "box": None, "padding": (0, 1, 0, 0), "pad_edge": False}
 
 
 class SweepFlags(BaseModel):

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from pydantic_settings import CliPositionalArg
 from rich.table import Table
 
-from tclap.console import console
+from tclap.console import NARROW, console
 from tclap.errors import InputError
 from tclap.places import UserPath
 from tclap.report.comparison import compare
@@ -44,7 +44,7 @@ class Compare(BaseModel):
         table = Table(
             *("configuration", "seeds", self.first, self.second, "difference", "95% interval", "p (Holm)"),
             title=title,
-            title_justify="left",
+            **NARROW,
         )
         for row in found.rows.to_dict("records"):
             interval = "n/a" if np.isnan(row["low"]) else f"{row['low']:+.1f} to {row['high']:+.1f}"

@@ -18,7 +18,7 @@ from upath import UPath
 
 from tclap.axes import label, varying
 from tclap.config import config_hash
-from tclap.console import console
+from tclap.console import NARROW, console
 from tclap.errors import InputError
 from tclap.places import at, stop_file
 from tclap.sweep import steering
@@ -58,7 +58,7 @@ class Runs(SweepPlace):
         runs = snapshot is not None and snapshot.runs(time.time())
         ledger = read_ledger(folder)
         jobs, excluded = _jobs(folder, ledger), steering.excluded(folder)
-        table = Table("job", "configuration", "state", "seeds done", "steps", METRIC)
+        table = Table("job", "configuration", "state", "seeds done", "steps", METRIC, **NARROW)
         states: Counter[str] = Counter()
         for job in jobs:
             state = _state(job, folder, ledger, runs)
