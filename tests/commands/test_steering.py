@@ -60,8 +60,9 @@ def started(folder: Path, now: float) -> None:
 
 
 def states(printed: str) -> dict[str, str]:
-    lines = [[cell.strip() for cell in line.split("│")] for line in printed.splitlines() if "│" in line]
-    return {cells[1]: cells[3] for cells in lines}
+    header, *lines = printed.splitlines()
+    state = slice(header.index("state"), header.index("seeds done"))
+    return {line.split()[0]: line[state].strip() for line in lines if re.match("[0-9a-f]{12} ", line)}
 
 
 def test_jobs_of_a_running_sweep_with_their_state_steps_and_score(folder: Path) -> None:
