@@ -133,9 +133,10 @@ def test_paper_preset_plans_24_configurations_and_starts_nothing(table4, capsys,
     assert not list(tmp_path.iterdir())
 
 
-def test_released_preset_prints_its_settings_and_starts_nothing(table4, capsys, root):
+def test_released_preset_prints_its_settings_and_starts_nothing(table4, capsys, root, tmp_path):
+    flags = ("--data", root, "--storage", tmp_path, "--model", "mini", "--batch-sizes", "8", "--dry-run")
     with pytest.raises(SystemExit) as stopped:
-        table4("--preset", "released", "--data", root, "--model", "mini", "--batch-sizes", "8", "--dry-run")
+        table4("--preset", "released", *flags)
     assert stopped.value.code == 0
     out = capsys.readouterr().out
     assert "row o alpha, timing midpoint, prompts ['this is a sound of {}']" in out
