@@ -20,7 +20,7 @@ findings: .venv/installed  ## the study of docs/findings.md, from an empty stora
 	$(BIN)/python sweeps/findings.py --data $(DATA) $(FLAGS)
 
 # Two processes. A file of unit tests stays on one, for what its tests share; the integration tests are two groups
-# (tests/integration/conftest.py), since half of their time they wait: for a process to start, to die, to be missed.
+# (tests/integration/conftest.py), since one alone leaves a third of two cores idle.
 test: .venv/installed
 	$(BIN)/python -m pytest -m "not slow and not integration and not docker" --numprocesses 2 --dist loadfile
 	$(BIN)/python -m pytest tests/integration -m "not slow and not chaos and not browser" --numprocesses 2 --dist loadscope

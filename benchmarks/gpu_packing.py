@@ -27,7 +27,7 @@ TABLE4 = Path(__file__).parents[1] / "sweeps" / "table4.py"
 
 def sweep(name: str, lanes: int, storage: Path, flags: list[str]) -> dict[str, float]:
     command = [sys.executable, str(TABLE4), "--name", name, "--storage", str(storage), "--use-gpu"]
-    command += ["--weights", "random", "--gpus-per-worker", str(1 / lanes), *flags]
+    command += ["--gpus-per-worker", str(1 / lanes), *flags]
     start = time.perf_counter()
     subprocess.run(command, check=True)
     whole_s = time.perf_counter() - start
@@ -42,9 +42,10 @@ def sweep(name: str, lanes: int, storage: Path, flags: list[str]) -> dict[str, f
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lanes", default="1,2,4", help="lanes on the GPU, comma-separated")
+    parser.add_argument("--model", default="msclap-2022", help="with random weights")
     arguments, flags = parser.parse_known_args()
     lanes = [int(number) for number in arguments.lanes.split(",")]
-    flags = flags if "--model" in flags else ["--model", "msclap-2022", *flags]
+    flags = ["--model", arguments.model, "--weights", "random", *flags]
     if not torch.cuda.is_available():
         parser.error("needs a CUDA device")
     with tempfile.TemporaryDirectory() as scratch:

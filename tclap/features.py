@@ -5,7 +5,7 @@ composites (or texts), so a change of any of them is another set. Audio features
 `<key>.partial/`, by this process or by many at once, and the folder is renamed when every chunk is there: a reader
 never sees half of a set, and an interrupted extraction goes on with the chunks that are missing.
 
-Audio features are stored in float16 (`benchmarks/feature_precision.py` shows that the scores do not move), except
+Audio features are stored in float16 (`benchmarks/precision.py` shows that the scores do not move), except
 where a model's frozen half is empty and its features are the wave itself.
 """
 

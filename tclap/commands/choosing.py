@@ -211,10 +211,11 @@ def _print_table(title: str, cells: pd.DataFrame) -> None:
     named = settings_label(cells)
     cells = cells.drop(columns=setting_columns(cells))
     cells.insert(cells.columns.get_loc("seeds"), "configuration", named)  # type: ignore[arg-type]
-    cells = cells.loc[:, (cells != "").any()]  # nothing is excluded, most of the time
+    if "excluded" in cells and not cells["excluded"].any():
+        cells = cells.drop(columns="excluded")
     table = Table(title=title, **NARROW)
     for name in cells.columns:
-        table.add_column(name, no_wrap=name != "excluded")  # which says why, in words
+        table.add_column(name, no_wrap=name != "excluded")  # its words may take two lines
     for row in cells.head(SHOWN_ROWS).itertuples(index=False):
         table.add_row(*row)
     console.print(table)

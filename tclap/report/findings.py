@@ -92,7 +92,7 @@ def claims_table(frame: pd.DataFrame, claims: Sequence[Claim]) -> pd.DataFrame:
     rows = []
     for (claim, one), p in zip(made, adjusted, strict=True):
         paper = _papers(claim)
-        contradicts = paper is not None and np.isfinite(one.half) and abs(one.mean) > one.half and paper * one.mean < 0
+        contradicts = paper is not None and p < 0.05 and paper * one.mean < 0  # NaN is no p below it
         rows.append(
             {
                 "question": claim.question,

@@ -142,7 +142,7 @@ def page_of(frame: pd.DataFrame, planned: int, missing: Sequence[str], partly: S
             "### The questions, asked before it ran",
             "Differences in percentage points between configurations that are equal in all else, fold and seed too. "
             "*same sign*: of the cells of fold and seed. p is adjusted for all lines (Holm), the intervals are not. "
-            "*paper*: the same difference in Table IV, *contradicted* if our interval lies on the other side of 0.",
+            "*paper*: the same difference in Table IV, *contradicted* if ours has the other sign and p is below 0.05.",
             markdown([text_grid(answered)]),
         ]
     return "\n\n".join(parts)

@@ -7,7 +7,6 @@ that it took lie in build/screenshots.
 import contextlib
 import os
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.integration.conftest import REPO, TINY, rows_program
-from tests.integration.services import mlflow_server
+from tests.integration.services import mlflow_server, process
 
 pytestmark = pytest.mark.browser
 SCREENSHOTS = REPO / "build" / "screenshots"
@@ -87,11 +86,11 @@ def sweep(root, database, site, tmp_path_factory):
     printed = storage / "printed.txt"
     client = MlflowClient(database)
     settings = {key: value for key, value in os.environ.items() if key not in ("MLFLOW_TRACKING_URI", "PYTHONPATH")}
-    with printed.open("w") as out, chromium(tmp_path_factory.mktemp("while-it-runs")) as browser:
-        running = subprocess.Popen(
-            [sys.executable, "-c", rows_program(ROWS), *map(str, flags), "--steps-b=600"],
-            cwd=REPO, env={**settings, "RAY_ADDRESS": "local"}, stdout=out, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+    command = [sys.executable, "-c", rows_program(ROWS), *flags, "--steps-b=600"]
+    with (
+        chromium(tmp_path_factory.mktemp("while-it-runs")) as browser,
+        process(command, printed, {**settings, "RAY_ADDRESS": "local"}, REPO) as running,
+    ):
         until(browser, lambda _: "[1/2]" in printed.read_text() or running.poll() is not None, 180)
         assert running.poll() is None, printed.read_text()
         experiment = client.get_experiment_by_name("tclap").experiment_id

@@ -1,6 +1,6 @@
 """What precision costs: the same stage B from float32 and from float16 features, and trained in bfloat16.
 
-    python benchmarks/feature_precision.py [--device cuda]
+    python benchmarks/precision.py [--device cuda]
 
 mini on the synthetic set, all in one run. tclap stores features as float16 and trains in bfloat16 on a GPU, in float32
 on a CPU. The last line is one JSON object.
@@ -73,8 +73,7 @@ def main() -> None:
             stage = stage_b(samples, schedule, configuration.coefficients)
             heard, asked = audio.astype(stored), eval_audio.astype(stored)
             embeddings[name] = embed_suite(model, suite, asked, eval_text)[0]
-            wide = trained == torch.float32
-            autocast = torch.autocast(device, dtype=torch.bfloat16, enabled=not wide)
+            autocast = torch.autocast(device, dtype=torch.bfloat16, enabled=trained == torch.bfloat16)
             with mock.patch.object(training, "mixed_precision", lambda _, autocast=autocast: autocast):
                 run = StageRun(model, stage, heard, text.to(device), settings, seed=0)
                 while not run.finished:
