@@ -16,7 +16,7 @@ sweep-esc50: .venv/installed  ## the same on real sound
 	$(BIN)/python sweeps/table4.py --name esc50 --data $(DATA) --train-folds 1,2 --eval-folds 3 --test-folds 4 \
 	  --takes 6 --eval-takes 1 --batch-sizes 64 --base-steps 800 --steps-a 300 --steps-b 1200
 
-findings: .venv/installed  ## the study of docs/findings.md, from an empty storage: an estimated 16 hours on two cores; FLAGS="--part row-o"
+findings: .venv/installed  ## the study of docs/findings.md, from an empty storage: an estimated 7 hours on two cores; FLAGS="--part row-o"
 	$(BIN)/python sweeps/findings.py --data $(DATA) $(FLAGS)
 
 # Two processes. A file of unit tests stays on one, for what its tests share; the integration tests are two groups

@@ -43,9 +43,13 @@ def run(script: ModuleType, monkeypatch: pytest.MonkeyPatch, *flags: object) -> 
 def test_the_plan_rotates_folds_and_its_commands_are_those_of_table4(
     script: ModuleType, root: Path, tmp_path: Path
 ) -> None:
-    settings = script.FindingsSettings(data=root, storage=tmp_path, folds=(2, 5), seeds=(0, 1))
+    settings = script.FindingsSettings(data=root, storage=tmp_path, folds=(2, 5), seeds=(0, 1, 2))
     planned = list(script.units(settings))
-    assert len({unit.name for unit in planned}) == len(planned) == 2 * (3 + 2 * (3 + 3 + 1))
+    assert len({unit.name for unit in planned}) == len(planned) == 3 * (3 + 3 + 3 + 1)
+    real = [unit for unit in planned if unit.part in ("esc50", "midpoint", "unseen")]
+    assert {(unit.settings().seeds, unit.fold) for unit in real} == {((0,), 2), ((1,), 5), ((2,), 2)}
+    first = [unit.settings().batch_sizes for unit in real[:9]]
+    assert first == [(64,)] * 9, "what is broken off has all of its folds at one batch size"
     for unit in planned:
         given = unit.settings()
         assert given.vary_draws
@@ -92,31 +96,31 @@ def test_it_goes_on_and_writes_the_page_from_what_has_ended(
     monkeypatch.setattr(script, "subprocess", SimpleNamespace(run=without_ray))
     page = tmp_path / "findings.md"
     page.write_text("# Findings\n\nby hand\n", encoding="utf-8")
-    flags = ["--quick", "--part", "esc50", "--data", root, "--storage", tmp_path, "--seeds", "0", "--batch-sizes", "4"]
+    flags = ["--quick", "--part", "esc50", "--data", root, "--storage", tmp_path, "--batch-sizes", "4"]
     flags += ["--out", page]
     planned = list(
         script.units(
             script.FindingsSettings(
-                quick=True, part=("esc50",), data=root, storage=tmp_path, folds=(2, 3), seeds=(0,), batch_sizes=(4,)
+                quick=True, part=("esc50",), data=root, storage=tmp_path, folds=(2, 3), seeds=(0, 1), batch_sizes=(4,)
             )
         )
     )
-    assert run(script, monkeypatch, *flags, "--folds", "2") == 0
+    assert run(script, monkeypatch, *flags, "--folds", "2,3", "--seeds", "0") == 0
     assert begun == ["findings-quick-esc50-fold2-batch4-seed0"]
-    assert run(script, monkeypatch, *flags, "--folds", "2,3", "--render") == 0
-    assert "Not run, so not in what follows:\n\n- `findings-quick-esc50`: fold3-batch4-seed0\n" in page.read_text()
-    assert run(script, monkeypatch, *flags, "--folds", "2,3") == 0
-    assert begun[1:] == ["findings-quick-esc50-fold3-batch4-seed0"]
+    assert run(script, monkeypatch, *flags, "--folds", "2,3", "--seeds", "0,1", "--render") == 0
+    assert "Not run, so not in what follows:\n\n- `findings-quick-esc50`: fold3-batch4-seed1\n" in page.read_text()
+    assert run(script, monkeypatch, *flags, "--folds", "2,3", "--seeds", "0,1") == 0
+    assert begun[1:] == ["findings-quick-esc50-fold3-batch4-seed1"]
     text = page.read_text(encoding="utf-8")
     assert text.startswith("# Findings\n\nby hand\n")
     assert "2 of the 2 sweeps of the plan have results." in text
     assert "esc50: forgetting: trained less base" in text
     assert "2 folds" in text
-    assert run(script, monkeypatch, *flags, "--folds", "2,3", "--render") == 0
+    assert run(script, monkeypatch, *flags, "--folds", "2,3", "--seeds", "0,1", "--render") == 0
     assert page.read_text(encoding="utf-8") == text  # to the last digit
     assert len(begun) == 2
     capsys.readouterr()
-    assert run(script, monkeypatch, *flags, "--folds", "2,3", "--dry-run") == 0
+    assert run(script, monkeypatch, *flags, "--folds", "2,3", "--seeds", "0,1", "--dry-run") == 0
     assert capsys.readouterr().out.count("\ndone  ") == 2
 
 
