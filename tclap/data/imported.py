@@ -116,7 +116,8 @@ def _import_spans(table: Path, root: Path, seed: int, shortest_s: float) -> str:
     frequent = _in_enough_recordings(clips)
     with tempfile.TemporaryDirectory(dir=root.parent) as scratch:
         readable = _readable({clip.source for clip in frequent}, Path(scratch))
-        written = _cut([replace(clip, source=readable[clip.source]) for clip in frequent], root / "audio", shortest_s)
+        cut = [replace(clip, source=readable[clip.source]) for clip in frequent]
+        written, unusable = _cut(cut, root / "audio", shortest_s)
     kept = {clip: name for name, clip in written.items()}
     clips = _in_enough_recordings(written.values())
     names = [kept[clip] for clip in clips]
@@ -127,6 +128,7 @@ def _import_spans(table: Path, root: Path, seed: int, shortest_s: float) -> str:
         raise InputError(
             f"{table}: {len(classes)} of {events} events are heard alone for {shortest_s:g} s in {FOLDS} recordings or "
             "more, and training needs two; tclap order timed asks about the recordings as they are"
+            f"{_unusable_note(unusable)}"
         )
     class_ids = np.array([classes.index(clip.label) for clip in clips])
     numbers = {name: n for n, name in enumerate(dict.fromkeys(clip.recording for clip in clips))}
@@ -137,7 +139,15 @@ def _import_spans(table: Path, root: Path, seed: int, shortest_s: float) -> str:
     return (
         f"a table with times: {len(clips)} stretches of {shortest_s:g} s or more in which one of {len(classes)} events "
         f"is heard alone, from {len(numbers)} recordings, {FOLDS} folds drawn by recording with seed {seed}{rare}"
+        f"{_unusable_note(unusable)}"
     )
+
+
+def _unusable_note(unusable: Sequence[str]) -> str:
+    if not unusable:
+        return ""
+    more = f" and {len(unusable) - 3} more" if len(unusable) > 3 else ""
+    return f"; {len(unusable)} stretch(es) left out: {', '.join(unusable[:3])}{more}"
 
 
 def _recording(folder: Path, name: str) -> Path:
@@ -152,16 +162,16 @@ def _in_enough_recordings(clips: Iterable[Clip]) -> list[Clip]:
     return [clip for clip in clips if recordings[clip.label] >= FOLDS]
 
 
-def _cut(clips: Sequence[Clip], folder: Path, shortest_s: float) -> dict[str, Clip]:
-    """Write each clip to `folder`: file name -> clip. What turns out too short or silent is left out."""
+def _cut(clips: Sequence[Clip], folder: Path, shortest_s: float) -> tuple[dict[str, Clip], list[str]]:
+    """Write each clip to `folder`: file name -> clip; and a line for each that turns out too short or silent."""
     recordings = sorted({clip.recording for clip in clips})
     stem_of = dict(zip(recordings, _stems(recordings), strict=True))
 
-    def write(clip: Clip) -> Path | None:
+    def write(clip: Clip) -> Path | str:
         with soundfile.SoundFile(clip.source) as file:
             first, last = (round(time * file.samplerate) for time in (clip.start_s, clip.end_s or 0.0))
             if min(last, file.frames) - first < shortest_s * file.samplerate:
-                return None
+                return f"{_place(clip)} (the file ends at {file.frames / file.samplerate:.3g} s)"
             file.seek(first)
             wave = file.read(last - first, dtype="float32", always_2d=True)
             place = folder / f"{stem_of[clip.recording]}-{round(1000 * clip.start_s):07d}.flac"
@@ -169,11 +179,17 @@ def _cut(clips: Sequence[Clip], folder: Path, shortest_s: float) -> dict[str, Cl
         return place
 
     with ThreadPoolExecutor() as pool:
-        written = {place: clip for place, clip in zip(pool.map(write, clips), clips, strict=True) if place}
-    for place in decode_problems(written):
+        made = list(zip(pool.map(write, clips), clips, strict=True))
+    written = {place: clip for place, clip in made if isinstance(place, Path)}
+    unusable = [line for line, _ in made if isinstance(line, str)]
+    for place, problem in decode_problems(written).items():
         place.unlink()
-        del written[place]
-    return {place.name: clip for place, clip in written.items()}
+        unusable.append(f"{_place(written.pop(place))} ({problem.removeprefix(f'{place.name}: ')})")
+    return {place.name: clip for place, clip in written.items()}, unusable
+
+
+def _place(clip: Clip) -> str:
+    return f"{clip.recording} at {clip.start_s:g} s"
 
 
 def _readable(files: Iterable[Path], scratch: Path) -> dict[Path, Path]:

@@ -68,6 +68,19 @@ def test_events_with_times_become_clips_of_one_event_each(tmp_path: Path) -> Non
     assert "a dog barks before rain falls" in build_suite(data, [4], DataSettings(eval_takes=1)).captions
 
 
+def test_stretches_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    given = recorded(tmp_path / "field", count=7)
+    wave, _ = soundfile.read(tmp_path / "field" / "audio" / "street 0.wav")
+    wave[: 2 * RATE_HZ + RATE_HZ // 4] = 0  # its first event
+    soundfile.write(tmp_path / "field" / "audio" / "street 0.wav", wave, RATE_HZ)
+    ending, _ = soundfile.read(tmp_path / "field" / "audio" / "street 1.wav")
+    soundfile.write(tmp_path / "field" / "audio" / "street 1.wav", ending[: 4 * RATE_HZ], RATE_HZ)
+    line = import_dataset(given, tmp_path / "out")
+    assert "19 stretches of 0.5 s or more" in line
+    assert "; 2 stretch(es) left out: street 1.wav at 4.25 s (the file ends at 4 s), street 0.wav at 0.25 s (" in line
+    assert f"(silent at {RATE_HZ} Hz (peak below 0.0001)), in {tmp_path / 'out'}" in line
+
+
 def test_the_same_table_gives_order_items_from_the_recordings_as_they_are(tmp_path: Path) -> None:
     suite = read_suite("timed", recorded(tmp_path))
     own = [item for item in suite.items if item.audio.name == "street 1.wav"]
