@@ -7,9 +7,9 @@ python sweeps/findings.py --part esc50 --batch-sizes 64 --hours 2 --data data/es
 python sweeps/findings.py --render --data data/esc50                # the page again, from whatever has ended
 
 Each line of the plan is a sweep of sweeps/table4.py with a name of its own, so it resumes as every sweep does, and the
-same command again runs what is left. Seeds and folds of ESC-50 go in turn: seed 0 is scored on the first of --folds, seed
-1 on the second, so three seeds are three folds; each fold with each seed would cost three times as much, and its intervals
-would still rest on three folds. On two quiet cores all of it takes an estimated 7 hours; --dry-run lists it.
+same command again runs what is left. Seeds and folds of ESC-50 go in turn: seed 0 is scored on the first of --folds,
+seed 1 on the second, so three seeds are three folds. Each fold with each seed would cost three times as much, and its
+intervals would still rest on three folds. On two quiet cores all of it takes an estimated 7 hours; --dry-run lists it.
 """
 
 from __future__ import annotations
