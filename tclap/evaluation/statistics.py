@@ -4,8 +4,9 @@ Items that share a recording go up and down together, and an item of a pair task
 of a mean is the dyadic cluster-robust one (Fafchamps and Gubert 2007; Aronow, Samii and Assenova 2015): the products of
 the residuals of all items that share at least one recording. A mean of credits is a proportion, so the interval has
 Wilson's form, with as many items as would have that variance if they were independent. It has a width even if all items
-are right, when a bootstrap gives [100, 100]. `benchmarks/interval_coverage.py` shows how often the intervals hold the
-truth.
+are right, when a bootstrap gives [100, 100]. A paired difference has the form of Agresti and Min (2005), with as many
+items, and a width even if two models answer alike. `benchmarks/interval_coverage.py` shows how often the intervals hold
+the truth.
 
 Shapes: n items, G recordings.
 """
@@ -72,43 +73,47 @@ def cluster_wilson(credit: np.ndarray, recordings: np.ndarray, chance: float) ->
     """Score of n items; credit [n] in 0..1, recordings [n] or [n, 2] the recordings that each was made from."""
     n, mean = len(credit), float(credit.mean())
     sharing = _Sharing.of(recordings)
-    effect = _design_effect(credit, mean, sharing)
-    size = max(n / effect, 1.0)
-    t = float(stats.t.ppf(0.975, max(FREEDOM * (sharing.recordings - 1), 1)))
+    rarer = credit < 0.5 if mean >= 0.5 else credit > 0.5
+    size = _effective_size(credit - mean, mean * (1 - mean), rarer, sharing)
+    t = _quantile(sharing)
     centre = (mean + t * t / (2 * size)) / (1 + t * t / size)
     half = t * math.sqrt(mean * (1 - mean) / size + (t / (2 * size)) ** 2) / (1 + t * t / size)
-    # Rounding alone could leave the mean outside its interval at 0 and at 1.
-    return _percent(mean, min(max(centre - half, 0.0), mean), max(min(centre + half, 1.0), mean), n, chance)
-
-
-def _design_effect(credit: np.ndarray, mean: float, sharing: _Sharing) -> float:
-    """How many times the variance of independent items that of these is, at least 1.
-
-    The estimate rests on the recordings of the rarer answer. If these are few it is drawn towards a prior.
-    """
-    n, g = len(credit), sharing.recordings
-    binary = mean * (1 - mean)
-    estimate = 1.0
-    if binary > 0:
-        variance = sharing.products(credit - mean) / n**2 * (g / max(g - 1, 1))
-        estimate = max(variance / (binary / n), 1.0)
-    rarer = credit < 0.5 if mean >= 0.5 else credit > 0.5
-    told = len(np.unique(sharing.numbered[rarer]))
-    prior = 1 + PRIOR_CORRELATION * (sharing.products(np.ones(n)) / n - 1)
-    return (told * estimate + PRIOR_RECORDINGS * prior) / (told + PRIOR_RECORDINGS)
+    return _percent(mean, centre, half, (0.0, 1.0), n, chance)
 
 
 def cluster_difference(difference: np.ndarray, recordings: np.ndarray) -> Score:
-    """Mean of n paired differences of credit, in percent, with a t-interval of the dyadic standard error; chance is 0.
+    """Mean of n paired differences of credit, in percent; chance is 0.
 
-    difference [n] in -1..1: what one model got for an item, less what another got for the same item.
+    difference [n] in -1..1: what one model got for an item, less what another got for the same item. The interval is
+    Agresti and Min's for paired proportions (2005): one item more for the one model and one for the other, each with
+    half the weight.
     """
-    mean = float(difference.mean())
+    n, mean = len(difference), float(difference.mean())
     sharing = _Sharing.of(recordings)
-    g = sharing.recordings
-    variance = max(sharing.products(difference - mean), 0.0) / len(difference) ** 2 * (g / max(g - 1, 1))
-    half = float(stats.t.ppf(0.975, max(g - 1, 1))) * math.sqrt(variance)
-    return _percent(mean, mean - half, mean + half, len(difference), 0.0)
+    residual, square = difference - mean, float((difference**2).mean())
+    size = _effective_size(residual, float((residual**2).mean()), difference != np.median(difference), sharing)
+    centre, square = size * mean / (size + 2), (size * square + 1) / (size + 2)
+    half = _quantile(sharing) * math.sqrt((square - centre**2) / (size + 2))
+    return _percent(mean, centre, half, (-1.0, 1.0), n, 0.0)
+
+
+def _effective_size(residual: np.ndarray, variance: float, rarer: np.ndarray, sharing: _Sharing) -> float:
+    """How many independent items would tell as much as these n do, from 1 to n.
+
+    variance: of an item. The estimate rests on the recordings of the `rarer` answer; if these are few it is drawn
+    towards a prior.
+    """
+    n, g = len(residual), sharing.recordings
+    effect = 1.0
+    if variance > 0:
+        effect = max(sharing.products(residual) / n * (g / max(g - 1, 1)) / variance, 1.0)
+    told = len(np.unique(sharing.numbered[rarer]))
+    prior = 1 + PRIOR_CORRELATION * (sharing.products(np.ones(n)) / n - 1)
+    return max(n * (told + PRIOR_RECORDINGS) / (told * effect + PRIOR_RECORDINGS * prior), 1.0)
+
+
+def _quantile(sharing: _Sharing) -> float:
+    return float(stats.t.ppf(0.975, max(FREEDOM * (sharing.recordings - 1), 1)))
 
 
 def t_half_width(values: np.ndarray) -> float:
@@ -144,5 +149,7 @@ def holm(p: np.ndarray, comparisons: int | None = None) -> np.ndarray:
     return adjusted
 
 
-def _percent(value: float, low: float, high: float, n: int, chance: float) -> Score:
-    return Score(100 * float(value), 100 * float(low), 100 * float(high), n, 100 * chance)
+def _percent(mean: float, centre: float, half: float, possible: tuple[float, float], n: int, chance: float) -> Score:
+    """The interval centre ± half as far as it is possible; rounding alone could leave the mean outside it."""
+    low, high = max(min(centre - half, mean), possible[0]), min(max(centre + half, mean), possible[1])
+    return Score(100 * mean, 100 * low, 100 * high, n, 100 * chance)
