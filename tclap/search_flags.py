@@ -25,7 +25,9 @@ class SearchSettings(SweepSettings):
 
     name: SweepName = Field("search", description="identity of the search")
     trials: int = Field(20, ge=1, description="configurations to try in all; more later continues the search")
-    sampler: Literal["tpe", "nsga2", "random", "grid"] = Field("tpe", description="Optuna's sampler; grid: in order")
+    sampler: Literal["tpe", "nsga2", "random", "grid"] = Field(
+        "tpe", description="Optuna's sampler; grid: every point once, in an order drawn by --seed"
+    )
     seed: int = Field(0, ge=0, description="seed of the sampler; training has its own --seeds")
     objectives: tuple[str, ...] = Field(("zste/order", "zste/1"), description="metrics to maximise, one or several")
     start_with: Literal["table4"] | None = Field(None, description="try the rows of Table IV first")

@@ -31,7 +31,7 @@ from tclap.errors import InputError
 from tclap.redact import shown
 from tclap.sweep.claim import differences
 from tclap.sweep.outcome import STOPPED_EARLY, Outcome
-from tclap.sweep.space import Choices, Range, beside, listed, size
+from tclap.sweep.space import Choices, Range, beside, shuffled, size
 
 Study = optuna.study.Study
 Key = tuple[tuple[str, Any], ...]
@@ -185,10 +185,10 @@ def tell_warm(
     return told
 
 
-def ask(study: optuna.study.Study, choices: Choices, limit: int, in_order: bool, seed: int) -> Trial | None:
+def ask(study: optuna.study.Study, choices: Choices, limit: int, grid: bool, seed: int) -> Trial | None:
     """A trial at a point that is new, or one that is to be tried again; None at `limit` points or at the space's end.
 
-    in_order: take the points of the product one after another instead of the sampler's.
+    grid: take the points of the product, in an order that `seed` draws, instead of the sampler's.
     """
     drawn_from = distributions(choices)
     while True:
@@ -197,9 +197,9 @@ def ask(study: optuna.study.Study, choices: Choices, limit: int, in_order: bool,
         full = len(seen) >= min(limit, size(choices) - len(others - seen.keys()))
         if full and not any(RETRY_OF in t.user_attrs for t in waiting):
             return None
-        if in_order and not waiting:
+        if grid and not waiting:
             known = {*seen, *others}
-            study.enqueue_trial(next(point for point in listed(choices) if key(point) not in known))
+            study.enqueue_trial(next(point for point in shuffled(choices, seed) if key(point) not in known))
         trial = study.ask(drawn_from)
         drawn = key(trial.params)
         before = seen.get(drawn)

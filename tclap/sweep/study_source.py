@@ -28,14 +28,14 @@ class StudySource:
         at: Callable[[dict[str, Any]], Configuration],
         objectives: Sequence[str],
         limit: int,
-        in_order: bool,
+        grid: bool,
         seed: int,
         stage_a: Sequence[Job],
         seeds: tuple[int, ...],
         say: Callable[[str], None],
     ) -> None:
         self._study, self._choices, self._at, self._objectives = study, choices, at, objectives
-        self._limit, self._in_order, self._seed = limit, in_order, seed
+        self._limit, self._grid, self._seed = limit, grid, seed
         self._seeds, self._say = seeds, say
         self._stage_a = deque(stage_a)
         self._going_on = {job.hash for job in stage_a}  # stage-A runs that have not ended
@@ -65,7 +65,7 @@ class StudySource:
         if self._untold:
             return WAIT
         try:
-            trial = ask(self._study, self._choices, self._limit, self._in_order, self._seed)
+            trial = ask(self._study, self._choices, self._limit, self._grid, self._seed)
         except STORAGE_ERRORS as error:
             self._say_away(error)
             return WAIT

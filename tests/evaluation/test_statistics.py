@@ -149,7 +149,7 @@ def test_difference_is_agresti_and_mins_with_as_many_items_as_tell_as_much() -> 
     size = n / ((told * effect + 4 * prior) / (told + 4))
     wins, losses = size * (difference == 1).mean() + 0.5, size * (difference == -1).mean() + 0.5
     centre = (wins - losses) / (size + 2)
-    half = stats.t.ppf(0.975, 4 * 11) * math.sqrt(((wins + losses) - (wins - losses) ** 2 / (size + 2))) / (size + 2)
+    half = stats.t.ppf(0.975, 4 * 11) * math.sqrt((wins + losses) - (wins - losses) ** 2 / (size + 2)) / (size + 2)
     assert score.value == pytest.approx(100 * mean)
     assert (score.low, score.high) == pytest.approx((100 * (centre - half), 100 * (centre + half)))
     assert score.chance == 0
