@@ -11,6 +11,9 @@ recording), "pairs" (a recording is heard in about 4 items of two recordings) an
 takes). "all right" is how often every answer of an experiment was right: an interval that holds
 the truth then holds it at least that often, so cells above it cannot all be near 95.
 
+Differences. Two models answer the same items, and the truth is the difference of their shares. Of a recording's
+ability a part is common to both models, and a part is each one's own.
+
 False alarms. Configurations that do not differ, each with the same seeds; a sweep counts if the winner is called
 different from any other at 5%. "unadjusted" is the plain paired t-test.
 
@@ -27,12 +30,14 @@ import pandas as pd
 from scipy import stats
 from scipy.optimize import brentq
 
-from tclap.evaluation.statistics import cluster_wilson
+from tclap.evaluation.statistics import cluster_difference, cluster_wilson
 from tclap.report.leaderboard import paired_comparisons, rank, winner
 
 RECORDINGS = (3, 6, 12, 30, 100, 300)
 TRUTHS = (0.5, 0.9, 0.99)
 LAYOUTS = ("clips", "pairs", "many")
+COMMON = 0.8  # correlation of what two models owe to a recording: its square
+TRUTHS_OF_TWO = ((0.5, 0.5), (0.9, 0.9), (0.99, 0.99), (0.9, 0.5), (0.99, 0.9))
 ABILITY = 1.0  # standard deviation of a recording's ability, in logits, unless --ability says another
 
 
@@ -66,11 +71,33 @@ def coverage(
     for _ in range(experiments):
         heard = recordings_of(layout, recordings, rng)
         ability = spread * rng.standard_normal(recordings)
-        logit = mean + ability[heard[:, 0]] + (0 if layout == "clips" else ability[heard[:, 1]])
-        score = cluster_wilson((rng.random(len(heard)) < 1 / (1 + np.exp(-logit))).astype(float), heard, truth)
+        score = cluster_wilson(answers(mean, ability, heard, layout, rng), heard, truth)
         hits += score.low <= 100 * truth <= score.high
         all_right += score.value == 100
     return 100 * hits / experiments, 100 * all_right / experiments
+
+
+def answers(mean: float, ability: np.ndarray, heard: np.ndarray, layout: str, rng: np.random.Generator) -> np.ndarray:
+    """[n] 0 or 1: which items are right."""
+    logit = mean + ability[heard[:, 0]] + (0 if layout == "clips" else ability[heard[:, 1]])
+    return (rng.random(len(heard)) < 1 / (1 + np.exp(-logit))).astype(float)
+
+
+def difference_coverage(
+    layout: str, recordings: int, truths: tuple[float, float], experiments: int, spread: float = ABILITY
+) -> float:
+    """Percent of experiments whose interval of the difference between two models holds the truth."""
+    rng = np.random.default_rng([LAYOUTS.index(layout), recordings, *(round(1000 * truth) for truth in truths)])
+    means = [offset(truth, layout, spread) for truth in truths]
+    hits = 0
+    for _ in range(experiments):
+        heard = recordings_of(layout, recordings, rng)
+        common = COMMON * spread * rng.standard_normal(recordings)
+        own = (1 - COMMON**2) ** 0.5 * spread * rng.standard_normal((2, recordings))
+        credit = [answers(mean, common + one, heard, layout, rng) for mean, one in zip(means, own, strict=True)]
+        score = cluster_difference(credit[0] - credit[1], heard)
+        hits += score.low <= 100 * (truths[0] - truths[1]) <= score.high
+    return 100 * hits / experiments
 
 
 def sweep_frame(configurations: int, seeds: int, rng: np.random.Generator) -> pd.DataFrame:
@@ -107,7 +134,7 @@ def main() -> None:
     parser.add_argument("--sweeps", type=int, default=400, help="for each number of configurations")
     parser.add_argument("--ability", type=float, default=ABILITY, help="how much recordings differ, in logits")
     flags = parser.parse_args()
-    cells, right = {}, {}
+    cells, right, of_two = {}, {}, {}
     print("percent of 95% intervals that hold the truth (of experiments with all answers right)")
     print(f"{'':8}{'recordings':>11}", *(f"{100 * t:>13g}%" for t in TRUTHS))
     for layout in LAYOUTS:
@@ -118,6 +145,15 @@ def main() -> None:
                 cells[f"{layout}/{recordings}/{t:g}"] = round(held, 1)
                 right[f"{layout}/{recordings}/{t:g}"] = round(all_right, 1)
             print(f"{layout:8}{recordings:>11}", *(f"{held:>7.1f} ({r:>4.1f})" for held, r in row), flush=True)
+    print("the same of differences between two models, by their truths")
+    print(f"{'':8}{'recordings':>11}", *(f"{f'{100 * one:g}, {100 * other:g}%':>10}" for one, other in TRUTHS_OF_TWO))
+    for layout in LAYOUTS:
+        for recordings in RECORDINGS:
+            times = flags.experiments if recordings < 300 else max(flags.experiments // 2, 1)
+            held = [difference_coverage(layout, recordings, two, times, flags.ability) for two in TRUTHS_OF_TWO]
+            for (one, other), value in zip(TRUTHS_OF_TWO, held, strict=True):
+                of_two[f"{layout}/{recordings}/{one:g}-{other:g}"] = round(value, 1)
+            print(f"{layout:8}{recordings:>11}", *(f"{value:>10.1f}" for value in held), flush=True)
     alarms = {f"{c} configurations": false_alarms(c, 3, flags.sweeps) for c in (8, 24)}
     for name, found in alarms.items():
         print(
@@ -130,8 +166,9 @@ def main() -> None:
         "highest": max(cells.values()),
         "cells": len(cells),
         "in_92_98": within,
+        "lowest of differences": min(of_two.values()),
     }
-    print(json.dumps(figures | {"coverage": cells, "all_right": right, "false_alarms": alarms}))
+    print(json.dumps(figures | {"coverage": cells, "all_right": right, "of_two": of_two, "false_alarms": alarms}))
 
 
 if __name__ == "__main__":

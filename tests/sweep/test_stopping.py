@@ -1,11 +1,11 @@
 """The rule of --stop-early: what it says of given scores, and how much it saves and misses over synthetic curves."""
 
-import heapq
 import itertools
 
 import numpy as np
 import pytest
 
+from benchmarks.early_stopping import ends_of, replay
 from tclap.errors import InputError
 from tclap.evaluation.statistics import Score
 from tclap.sweep.rungs import Rungs
@@ -90,36 +90,12 @@ def curves(rng: np.random.Generator) -> np.ndarray:
     return np.array(rows)
 
 
-def search(scores: np.ndarray, order: np.ndarray, lanes: int) -> tuple[np.ndarray, int]:
-    """(which trials were not stopped [trials] bool, steps taken) on so many lanes."""
-    steps = scores.shape[1]
-    ends = [step for step in range(steps) if rung_of(step, steps) is not None] + [steps]
-    reached: dict[int, list[list[float]]] = {end: [] for end in ends}
-    waiting, finished, taken = list(order[::-1]), np.zeros(len(scores), bool), 0
-    running = [(ends[0], waiting.pop(), 0) for _ in range(lanes)]  # (when it gets there, trial, which of `ends`)
-    heapq.heapify(running)
-    while running:
-        now, trial, at = heapq.heappop(running)
-        taken += ends[at] - (ends[at - 1] if at else 0)
-        if ends[at] == steps:
-            finished[trial] = True
-        else:
-            own = scores[trial, ends[at] - 1].tolist()
-            others = list(reached[ends[at]])
-            reached[ends[at]].append(own)
-            if goes_on(own, others):
-                heapq.heappush(running, (now + ends[at + 1] - ends[at], trial, at + 1))
-                continue
-        if waiting:
-            heapq.heappush(running, (now + ends[0], waiting.pop(), 0))
-    return finished, taken
-
-
 def simulated(seed: int, lanes: int = 2) -> tuple[float, float, float]:
     """(share of the steps taken, share of the front that was not stopped, what the best order lost in points)."""
     rng = np.random.default_rng(seed)
     scores = curves(rng)
-    finished, taken = search(scores, rng.permutation(len(scores)), lanes)
+    ends = ends_of(scores.shape[1])
+    finished, taken = replay(scores[:, np.array(ends) - 1], ends, rng.permutation(len(scores)).tolist(), lanes)
     last = scores[:, -1]
     front = pareto_front(last)
     lost = last[:, 0].max() - last[finished, 0].max()
