@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from tclap.evaluation.order import CASES
 from tclap.evaluation.statistics import holm, paired_t, t_half_width
 from tclap.report.published import table4_rows
 
@@ -20,7 +21,8 @@ Where = Mapping[str, object]  # column -> value: which rows of the frame
 ALPHAS = ["alpha_st", "alpha_ct", "alpha_so", "alpha_co"]
 ROW = ["stage", *ALPHAS]
 COLUMNS = ("1", "2A", "3A", "3A_order", "3B", "4A", "4B", "5A", "order/moved", "order/paired", "4A_hard", "4B_hard")
-CHANGES = tuple(f"order/change_{n / 10:g}" for n in range(1, 10))
+CHANGES = tuple(f"order/{case}" for case in CASES if case.startswith("change_"))
+OTHER_CASES = tuple(f"order/{case}" for case in CASES if not case.startswith("change_"))
 BEGIN, END = "<!-- findings: begin -->", "<!-- findings: end -->"
 
 

@@ -12,6 +12,7 @@ from tclap.config import Configuration
 from tclap.report.findings import (
     ALPHAS,
     CHANGES,
+    OTHER_CASES,
     ROW,
     Claim,
     Where,
@@ -168,9 +169,21 @@ def _tables() -> list[tuple[str, Where, list[str], tuple[str, ...]]]:
         ("Row o as printed and as released: synthetic, drawn timing", both, ["row_o", *ROW], ()),
         ("The paper's timing and drawn timing: synthetic", synthetic, timings, ()),
         ("The same over the change point", {**synthetic, **trained}, timings, CHANGES),
+        (
+            "And with both sounds in a part of the window, with a gap, with noise",
+            {**synthetic, **trained},
+            timings,
+            OTHER_CASES,
+        ),
         ("ESC-50, drawn timing", {**esc50, **drawn}, ROW, ()),
         ("ESC-50, drawn timing, by batch size", {**esc50, **drawn, **trained}, ["batch_size", "stage"], ()),
         ("ESC-50, the paper's timing", {**esc50, "timing": "midpoint"}, ROW, ()),
         ("ESC-50 over the change point", {**esc50, **trained}, timings, CHANGES),
+        (
+            "ESC-50 with both sounds in a part of the window, with a gap, with noise",
+            {**esc50, **trained},
+            timings,
+            OTHER_CASES,
+        ),
         ("ESC-50, ten classes held out of base and training", {"data": UNSEEN}, ROW, unseen),
     ]
