@@ -215,12 +215,12 @@ def _render(settings: FindingsSettings, planned: list[Unit]) -> None:
     ledgers: dict[str, Ledger] = {}
     for unit in planned:
         ledger = ledgers[unit.name] = read_ledger(settings.storage / unit.name)
-        if not ledger.results:
-            continue
+        (seed,), configurations = unit.flags["seeds"], unit.configurations()
+        if not any(ledger.get(configuration, seed) for configuration in configurations):
+            continue  # a run of stage A alone says nothing yet
         data = unit.flags.get("data") or default_dataset(settings.storage)
         if data not in workspaces:
             workspaces[data] = open_workspace(data, cache_folder(settings.storage))
-        (seed,), configurations = unit.flags["seeds"], unit.configurations()
         base = base_scores(settings.storage / unit.name, workspaces[data], configurations[0], seed)
         timing, row_o = unit.settings().timing, unit.settings().row_o
         kind = {"esc50": ESC50, "midpoint": ESC50, "unseen": UNSEEN}.get(unit.part, SYNTHETIC)
