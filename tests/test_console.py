@@ -13,6 +13,7 @@ from tclap import cli
 from tclap.console import run_or_exit
 from tclap.flags import TrainingFlags
 from tclap.search_flags import SearchSettings
+from tclap.tracking import runs
 from tclap.training import checkpoint
 
 TABLE4 = Path(__file__).parents[1] / "sweeps" / "table4.py"
@@ -183,9 +184,17 @@ def test_alpha_other_than_0_and_1_needs_any_alpha(tclap, capsys):
 def test_train_and_score_without_ray(tclap, capsys, root, tmp_path):
     small = ["--takes", "2", "--eval-takes", "1", "--steps-a", "3", "--steps-b", "3", "--base-steps", "5"]
     with pytest.raises(SystemExit) as stopped:
-        tclap("train", "--data", root, "--storage", tmp_path, "--batch-size", "4", *small)
+        tclap("train", "--data", root, "--storage", tmp_path, "--batch-size", "4", "--evaluate-every", "2", *small)
     assert stopped.value.code == 0
     out = capsys.readouterr().out
+    client, experiment_id = runs.connect(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path)
+    stage_a, stage_b = runs.find_runs(client, experiment_id, {"kind": "train"})
+    assert stage_a.info.status == stage_b.info.status == "FINISHED"
+    assert stage_b.data.tags["stage_a_run"] == stage_a.info.run_id
+    assert stage_b.data.params["coefficients.alpha_st"] == "1.0"
+    assert [m.step for m in client.get_metric_history(stage_b.info.run_id, "train/loss")] == [0, 1, 2]
+    assert sorted(m.step for m in client.get_metric_history(stage_b.info.run_id, "zste/order")) == [2, 3]
+    assert {"checkpoint", "scores.json"} <= {file.path for file in client.list_artifacts(stage_b.info.run_id)}
     place = Path(out.strip().splitlines()[-1].removeprefix("checkpoint: "))
     assert checkpoint.load(place).name == "mini"
     score = ["zste", "--model", place, "--data", root, "--storage", tmp_path, "--eval-takes", "1"]
@@ -197,6 +206,32 @@ def test_train_and_score_without_ray(tclap, capsys, root, tmp_path):
         tclap(*score, "--folds", "1")
     assert "was trained on fold 1 of this dataset" in capsys.readouterr().err
     assert stopped.value.code == 2
+
+
+def test_train_without_mlflow_or_with_one_that_cannot_be(tclap, capsys, root, tmp_path, monkeypatch):
+    small = ["--takes", "2", "--eval-takes", "1", "--steps-a", "3", "--steps-b", "3", "--base-steps", "5"]
+    common = ["train", "--data", root, "--storage", tmp_path, "--stages", "B", "--batch-size", "4", *small]
+    with pytest.raises(SystemExit) as stopped:
+        tclap(*common, "--no-track")
+    assert stopped.value.code == 0
+    assert not (tmp_path / "mlflow.db").exists()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:mlflow.db")
+    with pytest.raises(SystemExit) as stopped:
+        tclap(*common)
+    assert "SQLite's address has three slashes" in error_line(capsys, stopped)
+
+
+def test_a_training_that_fails_leaves_its_traceback_on_its_run(tclap, root, tmp_path, monkeypatch):
+    def break_off(*args, **kwargs):
+        raise FloatingPointError("loss is nan at step 0 of stage B; try a lower lr")
+
+    monkeypatch.setattr("tclap.commands.training.train", break_off)
+    with pytest.raises((SystemExit, FloatingPointError)):
+        tclap("train", "--data", root, "--storage", tmp_path, "--stages", "B", "--batch-size", "4", "--takes", "2")
+    client, experiment_id = runs.connect(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path)
+    (run,) = runs.find_runs(client, experiment_id, {"kind": "train"})
+    assert run.info.status == "FAILED"
+    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["traceback.txt"]
 
 
 def test_zste_names_the_models_it_knows(tclap, capsys, root):

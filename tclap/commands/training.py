@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import functools
+import traceback
 from typing import Literal
 
 import torch
 from pydantic import Field, model_validator
 
 from tclap.commands.scoring import print_scores
-from tclap.config import COEFFICIENTS, LossCoefficients, config_hash
+from tclap.config import COEFFICIENTS, Configuration, LossCoefficients, config_hash
 from tclap.console import console
 from tclap.data import dataset as datasets
 from tclap.data import synth
 from tclap.evaluation.zste import metric_values
-from tclap.experiment import Workspace, base_of, check, check_clips, evaluate, open_workspace, provenance, train
+from tclap.experiment import (
+    Workspace,
+    base_of,
+    check,
+    check_clips,
+    evaluate,
+    evaluate_closely,
+    open_workspace,
+    provenance,
+    train,
+)
 from tclap.flags import SweepName, TrainingFlags
 from tclap.places import cache_folder, check_writable, checkpoint_folder, local_folder
 from tclap.sweep.curve import SHOWN, is_scored
+from tclap.tracking import runs
+from tclap.tracking.beside import RunBeside
+from tclap.tracking.runs import MlflowClient
+from tclap.tracking.uri import answering, tracking_uri
 from tclap.training import checkpoint
 from tclap.training.base import base_checkpoint
 from tclap.training.stage import Report
@@ -69,6 +84,7 @@ class Train(TrainingFlags):
     any_alpha: bool = Field(False, description="allow coefficients other than 0 and 1")
     evaluate_every: int = Field(0, ge=0, description="also score every so many steps of a stage; 0: only at its end")
     name: SweepName = Field("train", description="folder below --storage")
+    track: bool = Field(True, description="log losses, scores and checkpoint to MLflow: a new run for each stage")
 
     @model_validator(mode="after")
     def _coefficients_are_binary(self) -> Train:
@@ -88,22 +104,57 @@ class Train(TrainingFlags):
         check(workspace.dataset, configuration)
         check_clips(workspace, configuration.data)
         device = "cuda" if torch.cuda.is_available() else "cpu"
+        # Before anything that takes long: a store that does not answer, or an experiment that was deleted.
+        uri = tracking_uri(self.storage) if self.track else None
+        client, experiment_id = None, ""
+        if uri is not None:
+            with answering(uri):
+                client, experiment_id = runs.connect(uri, self.storage)
         model = checkpoint.load(base_of(workspace, configuration))
         model.module().to(device)
+        stage_a_run_id = None
         for part in filter(None, (configuration.parent, configuration)):
             losses: list[float] = []
 
-            def look(steps_done: int, letter: str = part.stages[-1]) -> bool:
-                values = metric_values(evaluate(workspace, configuration.data, model, configuration.data.eval_folds))
-                shown = ", ".join(f"{name} {values[name]:.1f}" for name in SHOWN if name in values)
-                console.print(f"stage {letter}, step {steps_done}: {shown}")
-                return False
+            def opened(part: Configuration = part, before: str | None = stage_a_run_id) -> tuple[MlflowClient, str]:
+                assert client is not None, "called where --track is on"
+                dataset = {"data": str(workspace.dataset.root.resolve()), "dataset_digest": workspace.dataset_digest}
+                run_id = runs.single_run(client, experiment_id, self.name, part, self.seed, dataset, before)
+                return client, run_id
 
-            look_at = functools.partial(is_scored, every=self.evaluate_every)
-            train(workspace, part, model, seed=self.seed, report=_append_loss(losses), look=look, look_at=look_at)
-            start = local_folder(checkpoint_folder(self.storage / self.name, part, self.seed))
-            checkpoint.save(start, model, provenance(workspace, part, self.seed))
+            with RunBeside(opened, active=self.track) as run:
+
+                def report(
+                    step: int, metrics: dict[str, float], run: RunBeside = run, losses: list[float] = losses
+                ) -> None:
+                    losses.append(metrics["loss"])
+                    run.log(step, metrics)
+
+                def look(steps_done: int, letter: str = part.stages[-1], run: RunBeside = run) -> bool:
+                    scores = evaluate(workspace, configuration.data, model, configuration.data.eval_folds)
+                    values = metric_values(scores)
+                    shown = ", ".join(f"{name} {values[name]:.1f}" for name in SHOWN if name in values)
+                    console.print(f"stage {letter}, step {steps_done}: {shown}")
+                    run.score(steps_done, runs.score_metrics(scores))
+                    return False
+
+                look_at = functools.partial(is_scored, every=self.evaluate_every)
+                try:
+                    train(workspace, part, model, seed=self.seed, report=report, look=look, look_at=look_at)
+                    start = local_folder(checkpoint_folder(self.storage / self.name, part, self.seed))
+                    checkpoint.save(start, model, provenance(workspace, part, self.seed))
+                    scores, details = evaluate_closely(
+                        workspace, configuration.data, model, configuration.data.eval_folds
+                    )
+                    if self.track:
+                        stage_a_run_id = run.finish(scores, start, {}, part.optimiser.steps, details)
+                except KeyboardInterrupt:
+                    run.killed()
+                    raise
+                except Exception:
+                    run.failed(traceback.format_exc())
+                    raise
             name, stage = config_hash(part), part.stages[-1]
             console.print(f"stage {stage} of {name}: {len(losses)} steps, loss {losses[0]:.3f} -> {losses[-1]:.3f}")
-        print_scores(evaluate(workspace, configuration.data, model, configuration.data.eval_folds))
+        print_scores(scores)
         console.print(f"checkpoint: {start}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import socket
 import time
@@ -33,7 +34,7 @@ from tclap.sweep.state import DamagedState, drop_state, read_state, write_state
 from tclap.sweep.steering import is_paused
 from tclap.sweep.sweep import Sweep
 from tclap.tracking import runs
-from tclap.tracking.beside import RunBeside
+from tclap.tracking.beside import RunBeside, open_run
 from tclap.training import checkpoint
 from tclap.training.stage import State
 
@@ -126,7 +127,8 @@ class Desk:
         trained = with_seed(configuration, seed)
         start = base_of(workspace, trained) if parent is None else checkpoint_folder(self._folder, parent, seed)
         model = self._model_at(start)
-        with RunBeside(self._sweep, configuration, seed, active=distributed.rank() == 0) as run:
+        opened = functools.partial(open_run, self._sweep, configuration, seed)
+        with RunBeside(opened, active=distributed.rank() == 0) as run:
 
             def report(step: int, metrics: dict[str, float]) -> None:
                 run.log(step, metrics)

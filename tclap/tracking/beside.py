@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -32,15 +32,14 @@ WAITING_AT_MOST = 8  # writes that have not ended; then training waits for the o
 
 
 class RunBeside:
-    """The run of one configuration and seed, RUNNING while the block lasts; does nothing unless `active`.
+    """The run that `open_run` gives, RUNNING while the block lasts; does nothing unless `active`.
 
-    Steps that the run has already, logged by a process that was killed, are not logged again: the same configuration
-    and seed gives the same losses.
+    open_run: returns a client and the run's id; called in the thread. Steps that the run has already, logged by a
+    process that was killed, are not logged again: the same configuration and seed gives the same losses.
     """
 
-    def __init__(self, sweep: Sweep, configuration: Configuration, seed: int, *, active: bool) -> None:
-        self._sweep, self._configuration, self._seed = sweep, configuration, seed
-        self._active = active
+    def __init__(self, open_run: Callable[[], tuple[MlflowClient, str]], *, active: bool) -> None:
+        self._open_run, self._active = open_run, active
         self._buffer: list[Metric] = []
         self._waiting: deque[Future[Any]] = deque()
         self._written_at = time.monotonic()
@@ -88,6 +87,13 @@ class RunBeside:
             self.flush()
             self._client.set_terminated(self._run_id, "KILLED")
 
+    def failed(self, trace: str) -> None:
+        """Leave a traceback on the run and end it as FAILED."""
+        if self._active:
+            with contextlib.suppress(Exception):  # MLflow may be what failed, and the error itself is raised
+                self.flush()
+                runs.fail(self._client, self._run_id, trace)
+
     def finish(
         self,
         scores: Mapping[str, Score],
@@ -107,7 +113,7 @@ class RunBeside:
         return self._run_id
 
     def _open(self) -> None:
-        self._client, self._run_id = open_run(self._sweep, self._configuration, self._seed)
+        self._client, self._run_id = self._open_run()
         runs.go_on(self._client, self._run_id)
         history = self._client.get_metric_history(self._run_id, "train/loss")
         self._first = 1 + max((metric.step for metric in history), default=-1)

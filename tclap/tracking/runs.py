@@ -41,7 +41,7 @@ from tclap.tracking.uri import is_away as is_away
 from tclap.tracking.uri import tracking_uri as tracking_uri
 
 EXPERIMENT = "tclap"
-KIND_SWEEP, KIND_TRIAL, KIND_STAGE_A = "sweep", "trial", "stage_a"
+KIND_SWEEP, KIND_TRIAL, KIND_STAGE_A, KIND_TRAIN = "sweep", "trial", "stage_a", "train"
 PACKAGES = ("tclap", "torch", "ray", "mlflow", "optuna", "numpy", "msclap")
 SCORES_FILE = "scores.json"  # value, interval, n and chance of every score
 ALWAYS_SCORED = "zste/1"  # at every step at which the suite was scored
@@ -132,6 +132,31 @@ def child_run(
     }
     parameters = {**flatten(configuration.model_dump(mode="json", exclude_none=True)), "seed": seed}
     return _get_or_create(client, experiment_id, identity_of(sweep, configuration, seed), tags, parameters)
+
+
+def single_run(
+    client: MlflowClient,
+    experiment_id: str,
+    name: str,
+    configuration: Configuration,
+    seed: int,
+    dataset: Mapping[str, str],
+    stage_a_run_id: str | None,
+) -> str:
+    """Run id of a new run of `tclap train`, RUNNING: of no sweep, and another one each time. dataset: tags of it."""
+    tags = {
+        "kind": KIND_TRAIN,
+        "mlflow.runName": f"{name}: {label(configuration)}  seed {seed}",
+        "config_hash": config_hash(configuration),
+        "host": socket.gethostname(),
+        **({"stage_a_run": stage_a_run_id} if stage_a_run_id else {}),
+        **dataset,
+        **_provenance(),
+    }
+    run_id: str = client.create_run(experiment_id, tags=tags).info.run_id
+    parameters = {**flatten(configuration.model_dump(mode="json", exclude_none=True)), "seed": seed}
+    client.log_batch(run_id, params=[Param(key, as_parameter(value)) for key, value in parameters.items()])
+    return run_id
 
 
 def identity_of(sweep: str, configuration: Configuration, seed: int) -> dict[str, str]:

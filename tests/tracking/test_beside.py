@@ -11,7 +11,7 @@ from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import COLUMNS
 from tclap.sweep.sweep import Sweep
 from tclap.tracking import beside, runs
-from tclap.tracking.beside import RunBeside, leave_traceback
+from tclap.tracking.beside import RunBeside, leave_traceback, open_run
 from tests.tracking.conftest import configuration
 
 CONFIGURATION = configuration(3)
@@ -57,7 +57,7 @@ def steps(sweep):
 
 def test_steps_that_a_killed_process_logged_are_not_logged_again(sweep):
     for logged in (range(3), range(2, 5)):  # killed after step 2; its last state was after step 1
-        with RunBeside(sweep, CONFIGURATION, 0, active=True) as run:
+        with RunBeside(lambda: open_run(sweep, CONFIGURATION, 0), active=True) as run:
             for step in logged:
                 run.log(step, {"loss": float(step)})
             run.flush()
@@ -68,7 +68,7 @@ def test_scores_are_logged_once_for_each_step_and_the_last_ones_are_the_runs(swe
     saved = tmp_path / "saved"
     saved.mkdir()
     for last in (None, 6, 6):  # killed in the middle, then before its result was written, then done
-        with RunBeside(sweep, CONFIGURATION, 0, active=True) as run:
+        with RunBeside(lambda: open_run(sweep, CONFIGURATION, 0), active=True) as run:
             for step in (2, 4):
                 run.score(step, {"zste/1": 10.0 * step, "order/moved": 1.0})
             if last is None:
@@ -86,7 +86,7 @@ def test_scores_are_logged_once_for_each_step_and_the_last_ones_are_the_runs(swe
 def test_training_does_not_wait_for_mlflow_until_too_much_waits(sweep, monkeypatch):
     monkeypatch.setattr(beside, "WRITE_EVERY_S", 0.0)
     go_on = threading.Event()
-    with RunBeside(sweep, CONFIGURATION, 0, active=True) as run:
+    with RunBeside(lambda: open_run(sweep, CONFIGURATION, 0), active=True) as run:
         run.flush()
         write = run._client.log_batch
 
@@ -110,7 +110,7 @@ def test_what_a_write_raised_comes_out_of_the_next_call(sweep, monkeypatch):
     def refuse(*args: object, **kwargs: object) -> None:
         raise OSError("the disk is full")
 
-    run = RunBeside(sweep, CONFIGURATION, 0, active=True).__enter__()
+    run = RunBeside(lambda: open_run(sweep, CONFIGURATION, 0), active=True).__enter__()
     run.flush()
     monkeypatch.setattr(run._client, "log_batch", refuse)
     run.log(0, {"loss": 0.0})
@@ -120,7 +120,7 @@ def test_what_a_write_raised_comes_out_of_the_next_call(sweep, monkeypatch):
 
 
 def test_the_losses_before_an_error_are_kept(sweep):
-    run = RunBeside(sweep, CONFIGURATION, 0, active=True).__enter__()
+    run = RunBeside(lambda: open_run(sweep, CONFIGURATION, 0), active=True).__enter__()
     run.log(0, {"loss": 1.0})
     error = FloatingPointError("loss is nan")
     run.__exit__(FloatingPointError, error, None)
@@ -128,7 +128,7 @@ def test_the_losses_before_an_error_are_kept(sweep):
 
 
 def test_a_stop_ends_the_run_as_killed(sweep):
-    with RunBeside(sweep, CONFIGURATION, 0, active=True) as run:
+    with RunBeside(lambda: open_run(sweep, CONFIGURATION, 0), active=True) as run:
         run.log(0, {"loss": 1.0})
         run.killed()
     assert child(sweep)[1].info.status == "KILLED"
@@ -136,7 +136,7 @@ def test_a_stop_ends_the_run_as_killed(sweep):
 
 
 def test_off_the_first_worker_it_does_nothing(sweep):
-    with RunBeside(sweep, CONFIGURATION, 0, active=False) as run:
+    with RunBeside(lambda: open_run(sweep, CONFIGURATION, 0), active=False) as run:
         run.log(0, {"loss": 1.0})
         run.flush()
         run.killed()
