@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import sys
 import traceback
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -14,6 +16,7 @@ from tclap.config import COEFFICIENTS, Configuration, LossCoefficients, config_h
 from tclap.console import console
 from tclap.data import dataset as datasets
 from tclap.data import synth
+from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import metric_values
 from tclap.experiment import (
     Workspace,
@@ -27,10 +30,12 @@ from tclap.experiment import (
     train,
 )
 from tclap.flags import SweepName, TrainingFlags
+from tclap.models.protocol import ContrastiveModel
 from tclap.places import cache_folder, check_writable, checkpoint_folder, local_folder
 from tclap.sweep.curve import SHOWN, is_scored
 from tclap.tracking import runs
 from tclap.tracking.beside import RunBeside
+from tclap.tracking.page import describe_run
 from tclap.tracking.runs import MlflowClient
 from tclap.tracking.uri import answering, tracking_uri
 from tclap.training import checkpoint
@@ -114,47 +119,58 @@ class Train(TrainingFlags):
         model.module().to(device)
         stage_a_run_id = None
         for part in filter(None, (configuration.parent, configuration)):
-            losses: list[float] = []
-
-            def opened(part: Configuration = part, before: str | None = stage_a_run_id) -> tuple[MlflowClient, str]:
-                assert client is not None, "called where --track is on"
-                dataset = {"data": str(workspace.dataset.root.resolve()), "dataset_digest": workspace.dataset_digest}
-                run_id = runs.single_run(client, experiment_id, self.name, part, self.seed, dataset, before)
-                return client, run_id
-
+            opened = functools.partial(self._open_run, client, experiment_id, workspace, part, stage_a_run_id)
             with RunBeside(opened, active=self.track) as run:
-
-                def report(
-                    step: int, metrics: dict[str, float], run: RunBeside = run, losses: list[float] = losses
-                ) -> None:
-                    losses.append(metrics["loss"])
-                    run.log(step, metrics)
-
-                def look(steps_done: int, letter: str = part.stages[-1], run: RunBeside = run) -> bool:
-                    scores = evaluate(workspace, configuration.data, model, configuration.data.eval_folds)
-                    values = metric_values(scores)
-                    shown = ", ".join(f"{name} {values[name]:.1f}" for name in SHOWN if name in values)
-                    console.print(f"stage {letter}, step {steps_done}: {shown}")
-                    run.score(steps_done, runs.score_metrics(scores))
-                    return False
-
-                look_at = functools.partial(is_scored, every=self.evaluate_every)
                 try:
-                    train(workspace, part, model, seed=self.seed, report=report, look=look, look_at=look_at)
-                    start = local_folder(checkpoint_folder(self.storage / self.name, part, self.seed))
-                    checkpoint.save(start, model, provenance(workspace, part, self.seed))
-                    scores, details = evaluate_closely(
-                        workspace, configuration.data, model, configuration.data.eval_folds
-                    )
-                    if self.track:
-                        stage_a_run_id = run.finish(scores, start, {}, part.optimiser.steps, details)
+                    scores, place, stage_a_run_id = self._train(workspace, part, model, run)
                 except KeyboardInterrupt:
                     run.killed()
                     raise
                 except Exception:
                     run.failed(traceback.format_exc())
                     raise
-            name, stage = config_hash(part), part.stages[-1]
-            console.print(f"stage {stage} of {name}: {len(losses)} steps, loss {losses[0]:.3f} -> {losses[-1]:.3f}")
         print_scores(scores)
-        console.print(f"checkpoint: {start}")
+        console.print(f"checkpoint: {place}")
+
+    def _open_run(
+        self,
+        client: MlflowClient,
+        experiment_id: str,
+        workspace: Workspace,
+        part: Configuration,
+        stage_a_run_id: str | None,
+    ) -> tuple[MlflowClient, str]:
+        run_id = runs.single_run(client, experiment_id, self.name, part, self.seed, stage_a_run_id)
+        data = str(workspace.dataset.root.resolve())
+        describe_run(client, run_id, data, workspace.dataset_digest, sys.argv[0])
+        return client, run_id
+
+    def _train(
+        self, workspace: Workspace, part: Configuration, model: ContrastiveModel, run: RunBeside
+    ) -> tuple[dict[str, Score], Path, str | None]:
+        """Train one stage and score it: its scores, its checkpoint and its run's id."""
+        losses: list[float] = []
+        letter, data = part.stages[-1], part.data
+
+        def report(step: int, metrics: dict[str, float]) -> None:
+            losses.append(metrics["loss"])
+            run.log(step, metrics)
+
+        def look(steps_done: int) -> bool:
+            scores = evaluate(workspace, data, model, data.eval_folds)
+            values = metric_values(scores)
+            shown = ", ".join(f"{name} {values[name]:.1f}" for name in SHOWN if name in values)
+            console.print(f"stage {letter}, step {steps_done}: {shown}")
+            run.score(steps_done, runs.score_metrics(scores))
+            return False
+
+        look_at = functools.partial(is_scored, every=self.evaluate_every)
+        train(workspace, part, model, seed=self.seed, report=report, look=look, look_at=look_at)
+        place = local_folder(checkpoint_folder(self.storage / self.name, part, self.seed))
+        checkpoint.save(place, model, provenance(workspace, part, self.seed))
+        scores, details = evaluate_closely(workspace, data, model, data.eval_folds)
+        run_id = run.finish(scores, place, {}, part.optimiser.steps, details) if self.track else None
+        console.print(
+            f"stage {letter} of {config_hash(part)}: {len(losses)} steps, loss {losses[0]:.3f} -> {losses[-1]:.3f}"
+        )
+        return scores, place, run_id

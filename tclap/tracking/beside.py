@@ -34,8 +34,10 @@ WAITING_AT_MOST = 8  # writes that have not ended; then training waits for the o
 class RunBeside:
     """The run that `open_run` gives, RUNNING while the block lasts; does nothing unless `active`.
 
-    open_run: returns a client and the run's id; called in the thread. Steps that the run has already, logged by a
-    process that was killed, are not logged again: the same configuration and seed gives the same losses.
+    open_run: returns a client and the run's id; called in the thread.
+
+    Steps that the run has already, logged by a process that was killed, are not logged again: the same configuration
+    and seed gives the same losses.
     """
 
     def __init__(self, open_run: Callable[[], tuple[MlflowClient, str]], *, active: bool) -> None:
@@ -90,8 +92,9 @@ class RunBeside:
     def failed(self, trace: str) -> None:
         """Leave a traceback on the run and end it as FAILED."""
         if self._active:
-            with contextlib.suppress(Exception):  # MLflow may be what failed, and the error itself is raised
+            with contextlib.suppress(Exception):  # MLflow may be what failed; the caller raises its own error
                 self.flush()
+            with contextlib.suppress(Exception):
                 runs.fail(self._client, self._run_id, trace)
 
     def finish(

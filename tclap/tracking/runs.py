@@ -130,8 +130,8 @@ def child_run(
         **stage_a,
         **_provenance(),
     }
-    parameters = {**flatten(configuration.model_dump(mode="json", exclude_none=True)), "seed": seed}
-    return _get_or_create(client, experiment_id, identity_of(sweep, configuration, seed), tags, parameters)
+    identity = identity_of(sweep, configuration, seed)
+    return _get_or_create(client, experiment_id, identity, tags, _parameters(configuration, seed))
 
 
 def single_run(
@@ -140,23 +140,25 @@ def single_run(
     name: str,
     configuration: Configuration,
     seed: int,
-    dataset: Mapping[str, str],
     stage_a_run_id: str | None,
 ) -> str:
-    """Run id of a new run of `tclap train`, RUNNING: of no sweep, and another one each time. dataset: tags of it."""
+    """Run id of a new run of `tclap train`, RUNNING: of no sweep, and another one each time."""
     tags = {
         "kind": KIND_TRAIN,
         "mlflow.runName": f"{name}: {label(configuration)}  seed {seed}",
         "config_hash": config_hash(configuration),
         "host": socket.gethostname(),
         **({"stage_a_run": stage_a_run_id} if stage_a_run_id else {}),
-        **dataset,
         **_provenance(),
     }
     run_id: str = client.create_run(experiment_id, tags=tags).info.run_id
-    parameters = {**flatten(configuration.model_dump(mode="json", exclude_none=True)), "seed": seed}
+    parameters = _parameters(configuration, seed)
     client.log_batch(run_id, params=[Param(key, as_parameter(value)) for key, value in parameters.items()])
     return run_id
+
+
+def _parameters(configuration: Configuration, seed: int) -> dict[str, object]:
+    return {**flatten(configuration.model_dump(mode="json", exclude_none=True)), "seed": seed}
 
 
 def identity_of(sweep: str, configuration: Configuration, seed: int) -> dict[str, str]:

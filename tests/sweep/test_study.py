@@ -18,7 +18,7 @@ from tclap.sweep import study as studies
 from tclap.sweep.job import Job
 from tclap.sweep.outcome import STOPPED_EARLY, Outcome
 from tclap.sweep.sources import WAIT
-from tclap.sweep.space import shuffled, size
+from tclap.sweep.space import size
 from tclap.sweep.study_source import StudySource
 
 SAMPLERS = ("tpe", "nsga2", "random", "grid")
@@ -255,15 +255,6 @@ def test_learning_rates_in_any_order(tmp_path):
     told, _ = drive(opened(tmp_path / "study.journal", "grid", settings)[1])
     assert len(told) == len({c.model_dump_json() for c in told}) == 3 * 32
     assert Counter(c.optimiser_b.lr for c in told) == dict.fromkeys(lrs, 32)
-
-
-def test_a_grid_is_drawn_by_its_seed_and_mixes_what_stopping_early_compares():
-    """In the order of the lists, the first half of the trials would be of stage B alone, its first half with α_st 0."""
-    order = list(shuffled(CHOICES, 3))
-    assert order == list(shuffled(CHOICES, 3)) != list(shuffled(CHOICES, 4))
-    assert sorted(map(str, order)) == sorted(map(str, POINTS))
-    for name, values in CHOICES.items():
-        assert {point[name] for point in order[:20]} == set(values)
 
 
 def test_a_metric_that_is_not_a_number_ends_the_trial_as_failed(tmp_path):
