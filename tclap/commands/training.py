@@ -35,7 +35,7 @@ from tclap.places import cache_folder, check_writable, checkpoint_folder, local_
 from tclap.sweep.curve import SHOWN, is_scored
 from tclap.tracking import runs
 from tclap.tracking.beside import RunBeside
-from tclap.tracking.page import describe_run
+from tclap.tracking.provenance import log_origin
 from tclap.tracking.runs import MlflowClient
 from tclap.tracking.uri import answering, tracking_uri
 from tclap.training import checkpoint
@@ -142,7 +142,7 @@ class Train(TrainingFlags):
     ) -> tuple[MlflowClient, str]:
         run_id = runs.single_run(client, experiment_id, self.name, part, self.seed, stage_a_run_id)
         data = str(workspace.dataset.root.resolve())
-        describe_run(client, run_id, data, workspace.dataset_digest, sys.argv[0])
+        log_origin(client, run_id, data, workspace.dataset_digest, sys.argv[0])
         return client, run_id
 
     def _train(

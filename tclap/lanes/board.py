@@ -35,6 +35,7 @@ from tclap.sweep.steering import excluded
 from tclap.tracking import page as mlflow_page
 from tclap.tracking import runs as tracking
 from tclap.tracking.history import read_history
+from tclap.tracking.system import SystemMetrics
 
 NOTE_EVERY_S, PAGE_EVERY_S = 5.0, 60.0  # a page takes a second to draw
 SHARE = 0.05  # of the time that showing may take, while thousands of configurations make it long
@@ -61,6 +62,7 @@ class Board:
         self._guards = tuple(start.settings.guards())
         self._command = this_command()
         self._next_note_at, self._next_page_at = 0.0, time.monotonic() + PAGE_EVERY_S
+        self._system = SystemMetrics(store.client, store.run_id)  # of the machine that the script runs on
         self._told = 0  # how many results the parent's metrics are the best of
         self._behind: dict[tuple[str, tuple[int, ...]], Behind] = {}  # of the best configuration: its hash and seeds
 
@@ -80,6 +82,7 @@ class Board:
         frame = self._frame()
         try:
             self._write_note(frame, status)
+            self._system.log_when_due()
         except Exception as error:
             if not tracking.is_away(error):
                 raise
@@ -101,6 +104,7 @@ class Board:
         """
         frame = self._frame()
         self._write_note(frame, status)
+        self._system.log()
         if not len(frame):
             return
         with staged(self._start.settings.sweep_folder) as written:

@@ -26,9 +26,9 @@ from tclap.sweep.claim import claim_name, give_back
 from tclap.sweep.ledger import Ledger, read_ledger
 from tclap.sweep.steering import excluded
 from tclap.sweep.sweep import Sweep
-from tclap.tracking import page as mlflow_page
 from tclap.tracking import runs as tracking
 from tclap.tracking.excluded import tag_excluded
+from tclap.tracking.provenance import log_origin
 from tclap.tracking.reconcile import reconcile, rename
 from tclap.tracking.uri import shown
 
@@ -117,7 +117,7 @@ def open_store(start: Start, varying: Sequence[Axis] | None = None) -> Store:
         asked = {key: value for key, value in settings.identity().items() if key in settings.may_grow}
         fixed = {key: value for key, value in settings.identity().items() if key not in asked}
         run_id = tracking.sweep_run(client, experiment_id, name, fixed, start.data, start.dataset_digest, asked)
-        mlflow_page.describe_run(client, run_id, str(start.data.resolve()), start.dataset_digest, sys.argv[0])
+        log_origin(client, run_id, str(start.data.resolve()), start.dataset_digest, sys.argv[0])
         for line in reconcile(client, experiment_id, name, start.ledger, run_id):
             console.print(line, style="yellow")
         if left_out := excluded(settings.sweep_folder):

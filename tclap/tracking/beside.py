@@ -26,6 +26,7 @@ from tclap.places import at, seed_folder
 from tclap.sweep.ledger import read_result
 from tclap.sweep.sweep import Sweep
 from tclap.tracking import runs
+from tclap.tracking.system import SystemMetrics
 
 WRITE_EVERY_S = 2.0
 WAITING_AT_MOST = 8  # writes that have not ended; then training waits for the oldest
@@ -111,6 +112,7 @@ class RunBeside:
         stopped: why it was stopped early, if it was.
         """
         self.flush()
+        self._system.log()  # a run of a few seconds has it once
         logged = step in self._scored
         runs.finish(self._client, self._run_id, scores, saved, extra, step, details, logged, stopped)
         return self._run_id
@@ -121,6 +123,7 @@ class RunBeside:
         history = self._client.get_metric_history(self._run_id, "train/loss")
         self._first = 1 + max((metric.step for metric in history), default=-1)
         self._scored = {metric.step for metric in self._client.get_metric_history(self._run_id, runs.ALWAYS_SCORED)}
+        self._system = SystemMetrics(self._client, self._run_id)
 
     def _write(self) -> None:
         batch, self._buffer = self._buffer, []
@@ -133,6 +136,7 @@ class RunBeside:
         new = [metric for metric in batch if metric.step >= self._first]
         for start in range(0, len(new), runs.BATCH_METRICS):
             self._client.log_batch(self._run_id, metrics=new[start : start + runs.BATCH_METRICS])
+        self._system.log_when_due()
 
     def _log_scores(self, step: int, values: dict[str, float], now_ms: int) -> None:
         if step not in self._scored:

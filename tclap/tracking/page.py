@@ -1,26 +1,16 @@
-"""What MLflow shows at first sight: a sweep's leaderboard behind a link, its note, and what its runs say of themselves.
+"""What MLflow shows at first sight: a sweep's leaderboard behind a link, the notes of its runs, checkpoints as models.
 
 Everything here may be called again (by a retry, by a resumed sweep) and changes nothing then.
 """
 
 from __future__ import annotations
 
-import getpass
 import json
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import (
-    Dataset,
-    DatasetInput,
-    InputTag,
-    LoggedModelOutput,
-    LoggedModelStatus,
-    Metric,
-    RunTag,
-)
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, RunTag
 
 from tclap.axes import Axis
 from tclap.config import canonical_hash
@@ -79,29 +69,10 @@ def write_note(client: MlflowClient, run_id: str, markdown: str) -> None:
     client.set_tag(run_id, NOTE_TAG, markdown)
 
 
-def describe_run(
-    client: MlflowClient,
-    run_id: str,
-    dataset: str,
-    dataset_digest: str,
-    source: str,
-    note: str = "",
-) -> None:
-    """Say on a run which dataset it used, what started it (a script's path), and who."""
-    # MLflow keeps 36 characters of a digest, and takes the same dataset once.
-    entry = Dataset(name=Path(dataset).name, digest=dataset_digest[:36], source_type="local", source=dataset)
-    context = [InputTag(key="mlflow.data.context", value="training and evaluation")]
-    client.log_inputs(run_id, [DatasetInput(entry, context)])
-    tags = {"mlflow.source.name": source, "mlflow.source.type": "LOCAL", "mlflow.user": _user()}
-    tags |= {NOTE_TAG: note} if note else {}
-    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):  # an id without an entry in the container's user table
-        return "unknown"
+def extend_note(client: MlflowClient, run_id: str, markdown: str) -> None:
+    """Put `markdown` under the first paragraph of a run's note, in place of what stands there."""
+    first = client.get_run(run_id).data.tags.get(NOTE_TAG, "").partition("\n\n")[0]
+    write_note(client, run_id, f"{first}\n\n{markdown}" if first else markdown)
 
 
 def log_checkpoint_model(

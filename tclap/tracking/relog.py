@@ -42,7 +42,7 @@ def relog(
     for step, values in result.curve.items():
         if step not in {*scored, last}:  # the last is logged with the final scores
             client.log_batch(run_id, metrics=[Metric(name, value, now_ms, step) for name, value in values.items()])
-    stopped = "" if result.stopped_at is None else AGAIN
+    stopped = "" if result.stopped_at is None else "why is not known any more"
     tracking.finish(client, run_id, result.scores, saved, extra, last, details, last in scored, stopped)
     return run_id
 

@@ -5,13 +5,10 @@ Runs are found by their tags, so whoever comes again (a retry, a resumed sweep) 
 
 from __future__ import annotations
 
-import functools
-import importlib.metadata
 import json
 import logging
 import os
 import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,8 +30,10 @@ from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import metric_values
 from tclap.places import DETAILS, Place
 from tclap.redact import shown
+from tclap.report.run_note import run_line, scores_note
 from tclap.sweep.ledger import Result
-from tclap.tracking.page import log_checkpoint_model
+from tclap.tracking.page import NOTE_TAG, extend_note, log_checkpoint_model
+from tclap.tracking.provenance import copy_origin, versions
 from tclap.tracking.uri import answering as answering
 from tclap.tracking.uri import check_not_deleted, database_file
 from tclap.tracking.uri import is_away as is_away
@@ -42,7 +41,7 @@ from tclap.tracking.uri import tracking_uri as tracking_uri
 
 EXPERIMENT = "tclap"
 KIND_SWEEP, KIND_TRIAL, KIND_STAGE_A, KIND_TRAIN = "sweep", "trial", "stage_a", "train"
-PACKAGES = ("tclap", "torch", "ray", "mlflow", "optuna", "numpy", "msclap")
+TRACEBACK = "traceback.txt"
 SCORES_FILE = "scores.json"  # value, interval, n and chance of every score
 ALWAYS_SCORED = "zste/1"  # at every step at which the suite was scored
 PAIRS_FILE = "order_by_pair.csv"  # percent right: rows are the class that comes first, columns the second
@@ -106,7 +105,7 @@ def sweep_run(
             )
     dataset = {"data": str(data.resolve()), "dataset_digest": dataset_digest}
     wanted = {f"{ASKED}{key}": as_parameter(value) for key, value in (asked or {}).items()}
-    tags = {"mlflow.runName": name, **dataset, **wanted, **_provenance()}
+    tags = {"mlflow.runName": name, **dataset, **wanted, **versions()}
     return _get_or_create(client, experiment_id, identity, tags, parameters)
 
 
@@ -127,11 +126,14 @@ def child_run(
         "mlflow.parentRunId": parent_id,
         "mlflow.runName": f"{label(configuration, varying)}  seed {seed}",
         "host": socket.gethostname(),
+        NOTE_TAG: run_line(configuration, seed, f"A run of the sweep **{sweep}**"),
         **stage_a,
-        **_provenance(),
+        **versions(),
     }
     identity = identity_of(sweep, configuration, seed)
-    return _get_or_create(client, experiment_id, identity, tags, _parameters(configuration, seed))
+    run_id = _get_or_create(client, experiment_id, identity, tags, _parameters(configuration, seed))
+    copy_origin(client, run_id, parent_id)
+    return run_id
 
 
 def single_run(
@@ -148,8 +150,9 @@ def single_run(
         "mlflow.runName": f"{name}: {label(configuration)}  seed {seed}",
         "config_hash": config_hash(configuration),
         "host": socket.gethostname(),
+        NOTE_TAG: run_line(configuration, seed, "A run of **tclap train**"),
         **({"stage_a_run": stage_a_run_id} if stage_a_run_id else {}),
-        **_provenance(),
+        **versions(),
     }
     run_id: str = client.create_run(experiment_id, tags=tags).info.run_id
     parameters = _parameters(configuration, seed)
@@ -233,6 +236,7 @@ def finish(
     """
     client.log_artifacts(run_id, str(checkpoint), "checkpoint")
     log_score_facts(client, run_id, scores)
+    extend_note(client, run_id, scores_note(scores, stopped))
     if details is not None:
         client.log_text(run_id, details_json(details), DETAILS)
         client.log_text(run_id, details.pairs().to_csv(lineterminator="\n"), PAIRS_FILE)
@@ -268,8 +272,10 @@ def read_score_facts(client: MlflowClient, run_id: str) -> dict[str, Score]:
 
 
 def fail(client: MlflowClient, run_id: str, trace: str) -> None:
-    """Leave the traceback on the run and end it as FAILED."""
-    client.log_text(run_id, shown(trace), "traceback.txt")
+    """Leave the traceback on the run, its last line in the note, and end it as FAILED."""
+    told = shown(trace)
+    client.log_text(run_id, told, TRACEBACK)
+    extend_note(client, run_id, f"Failed, see {TRACEBACK}:\n\n```\n{told.strip().rpartition(chr(10))[2]}\n```\n")
     client.set_terminated(run_id, "FAILED")
 
 
@@ -310,20 +316,3 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
                 yield f"{path}{key}", item
 
     return dict(pairs(value, prefix))
-
-
-@functools.cache
-def _provenance() -> dict[str, str]:
-    tags = {f"version.{package}": importlib.metadata.version(package) for package in PACKAGES}
-    commit = os.environ.get("TCLAP_GIT_COMMIT") or _git_commit()
-    return {**tags, "git_commit": commit} if commit else tags
-
-
-def _git_commit() -> str | None:
-    here = Path(__file__).parent
-    try:
-        command = ["git", "-C", str(here), "rev-parse", "HEAD"]
-        out = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
-    except FileNotFoundError:  # no git on this machine: an image, say
-        return None
-    return out.stdout.strip() or None if out.returncode == 0 else None

@@ -214,6 +214,17 @@ def test_the_parents_page_tells_at_the_end_which_is_best(browser, site, sweep):
     browser.save_screenshot(SCREENSHOTS / "note.png")
 
 
+def test_a_trials_page_says_what_it_is_and_how_it_scored_and_has_a_tab_for_the_machine(browser, site, sweep, root):
+    trial = sweep.trials[0]
+    page = f"{site}/#/experiments/{trial.info.experiment_id}/runs/{trial.info.run_id}"
+    browser.get(page)
+    see(browser, "A run of the sweep browsed: stage B", "95% interval", "3A_order", root.name)
+    browser.save_screenshot(SCREENSHOTS / "trial.png")
+    browser.get(f"{page}/system-metrics")
+    see(browser, "cpu_utilization_percentage", "system_memory_usage_megabytes")
+    browser.save_screenshot(SCREENSHOTS / "system-metrics.png")
+
+
 def test_the_report_opens_from_disk_sorts_and_plays(browser, sweep):
     report = sweep.storage / "browsed" / "report.html"
     browser.get(report.as_uri())

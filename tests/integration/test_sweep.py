@@ -60,6 +60,21 @@ def test_every_configuration_and_seed_has_one_finished_run_with_all_metrics(fini
     assert artifacts == FILES
 
 
+def test_every_run_says_its_dataset_source_user_and_machine_and_what_it_is(runs, root):
+    found = runs[1]
+    assert {r.data.tags["kind"] for r in found} == {"sweep", "trial", "stage_a"}
+    assert len({r.data.tags["mlflow.user"] for r in found}) == 1
+    for run_ in found:
+        ((dataset, digest),) = ((d.dataset.source, d.dataset.digest) for d in run_.inputs.dataset_inputs)
+        assert dataset == str(root)
+        assert digest
+        assert run_.data.tags["mlflow.source.name"] == "sweeps/table4.py"
+        assert run_.data.metrics["system/system_memory_usage_megabytes"] > 0
+        note = run_.data.tags["mlflow.note.content"]
+        assert note.startswith("A run of the sweep **table4**: stage ") or run_.data.tags["kind"] == "sweep"
+        assert "3A_order" in note
+
+
 def test_mlflow_alone_gives_the_same_table(finished, runs, tmp_path):
     client, found = runs
     sweep = read_sweep(client, found[0].info.experiment_id, "table4")

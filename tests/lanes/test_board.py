@@ -78,6 +78,7 @@ def test_the_parent_and_the_report_show_the_best(
     assert metrics["zste/1"] == 90.0, "what fails a guard is not shown as the winner"
     board.write_files("table4", "done")
     assert "best: " in capsys.readouterr().out
+    assert "system/disk_available_megabytes" in store.client.get_run(store.run_id).data.metrics
     assert {"report.html", "order.html", "table4.csv"} <= {f.path for f in store.client.list_artifacts(store.run_id)}
     shown = page.read_text(encoding="utf-8")
     for part in ("change", "pairs", "mistakes"):

@@ -12,6 +12,8 @@ from tclap.evaluation.zste import COLUMNS
 from tclap.sweep.sweep import Sweep
 from tclap.tracking import beside, runs
 from tclap.tracking.beside import RunBeside, leave_traceback, open_run
+from tclap.tracking.page import NOTE_TAG
+from tclap.tracking.provenance import log_origin
 from tests.tracking.conftest import configuration
 
 CONFIGURATION = configuration(3)
@@ -150,3 +152,66 @@ def test_a_traceback_is_left_on_its_seeds_run_though_no_worker_had_made_it(sweep
     assert (run.info.status, run.data.tags["seed"]) == ("FAILED", "1")
     trace = client.download_artifacts(run.info.run_id, "traceback.txt", str(tmp_path))
     assert Path(trace).read_text() == "Traceback ...\nValueError: wrong"
+    assert run.data.tags[NOTE_TAG].endswith("Failed, see traceback.txt:\n\n```\nValueError: wrong\n```\n")
+
+
+def finish(sweep, tmp_path, stopped=""):
+    saved = tmp_path / "saved"
+    saved.mkdir(exist_ok=True)
+    with RunBeside(lambda: open_run(sweep, CONFIGURATION, 0), active=True) as run:
+        run.log(0, {"loss": 1.0})
+        run.finish(scores(60.0), saved, {}, 6, stopped=stopped)
+    return child(sweep)[1]
+
+
+def test_a_run_says_what_it_is_and_at_its_end_how_it_scored(sweep, tmp_path):
+    with RunBeside(lambda: open_run(sweep, CONFIGURATION, 0), active=True) as run:
+        run.flush()
+        line = child(sweep)[1].data.tags[NOTE_TAG]
+        run.killed()
+    steps_ = CONFIGURATION.optimiser.steps
+    assert line.startswith("A run of the sweep **s**: stage B (which order) from the base, model mini,")
+    assert f"{steps_} steps of batch {CONFIGURATION.batch_size}, seed 0, trained on folds 1, 2" in line
+    note = finish(sweep, tmp_path).data.tags[NOTE_TAG]
+    sentence, _, table = note.partition("\n\n")
+    assert sentence == line
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines() if row]
+    assert rows[0] == ["score", "percent", "95% interval", "chance", "items"]
+    assert rows[2:] == [[name, "60.0", "59.0 to 61.0", "50.0", "9"] for name in COLUMNS]
+
+
+def test_the_note_of_a_stopped_run_says_why_until_it_goes_on(sweep, tmp_path):
+    why = "zste/1>=70 fails by its whole interval"
+    assert f"\n\nStopped early: {why}.\n\n| score" in finish(sweep, tmp_path, stopped=why).data.tags[NOTE_TAG]
+    with RunBeside(lambda: open_run(sweep, CONFIGURATION, 0), active=True) as run:
+        run.flush()
+        assert "Stopped early" not in child(sweep)[1].data.tags[NOTE_TAG]
+        run.killed()
+
+
+def test_a_run_says_the_dataset_source_and_user_of_its_sweep(sweep):
+    client = runs.connect(sweep.tracking_uri, Path(sweep.folder))[0]
+    log_origin(client, sweep.parent_run_id, "/data/esc50", "ab" * 32, "sweeps/table4.py")
+    parent = client.get_run(sweep.parent_run_id)
+    with RunBeside(lambda: open_run(sweep, CONFIGURATION, 0), active=True) as run:
+        run.killed()
+    _, run = child(sweep)
+    (entry,) = run.inputs.dataset_inputs
+    assert (entry.dataset.name, entry.dataset.source) == ("esc50", "/data/esc50")
+    for tag in ("mlflow.source.name", "mlflow.user"):
+        assert run.data.tags[tag] == parent.data.tags[tag]
+
+
+def test_a_run_of_a_moment_has_system_metrics_once_and_a_longer_one_as_often_as_they_are_due(
+    sweep, tmp_path, monkeypatch
+):
+    name = "system/cpu_utilization_percentage"
+    client, run = runs.connect(sweep.tracking_uri, Path(sweep.folder))[0], finish(sweep, tmp_path)
+    assert len(client.get_metric_history(run.info.run_id, name)) == 1
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.001")
+    with RunBeside(lambda: open_run(sweep, CONFIGURATION, 0), active=True) as going_on:
+        for step in range(1, 4):
+            going_on.log(step, {"loss": 1.0})
+            going_on.flush()
+        going_on.killed()
+    assert len(client.get_metric_history(run.info.run_id, name)) > 3

@@ -59,21 +59,18 @@ def test_a_note_that_is_too_long_is_cut_at_a_line(client: tuple[MlflowClient, st
     assert "among the artifacts" in rest
 
 
-def test_a_run_says_which_data_who_and_from_where(client: tuple[MlflowClient, str, str]) -> None:
+def test_what_stands_under_a_notes_first_paragraph_is_replaced(client: tuple[MlflowClient, str, str]) -> None:
     store, _, run_id = client
-    for _ in range(2):
-        page.describe_run(store, run_id, "/data/esc50", "ab" * 32, "sweeps/table4.py", "what it is")
-    run = store.get_run(run_id)
-    (entry,) = run.inputs.dataset_inputs
-    assert (entry.dataset.name, entry.dataset.digest, entry.dataset.source) == (
-        "esc50",
-        ("ab" * 32)[:36],
-        "/data/esc50",
-    )
-    tags = run.data.tags
-    assert tags["mlflow.source.name"] == "sweeps/table4.py"
-    assert tags["mlflow.user"]
-    assert tags["mlflow.note.content"] == "what it is"
+    page.write_note(store, run_id, "What it is.")
+    for markdown in ("| score |\n\na footnote\n", "| other |\n"):
+        page.extend_note(store, run_id, markdown)
+    assert store.get_run(run_id).data.tags["mlflow.note.content"] == "What it is.\n\n| other |\n"
+
+
+def test_a_run_without_a_note_gets_one(client: tuple[MlflowClient, str, str]) -> None:
+    store, _, run_id = client
+    page.extend_note(store, run_id, "| score |\n")
+    assert store.get_run(run_id).data.tags["mlflow.note.content"] == "| score |\n"
 
 
 def test_a_checkpoint_is_a_model_with_the_scores_of_its_step(client: tuple[MlflowClient, str, str]) -> None:

@@ -1,0 +1,42 @@
+"""The note on top of the page that MLflow has for one run, as markdown: what it is, and its scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from tclap.axes import shown
+from tclap.config import Configuration
+from tclap.evaluation.statistics import Score
+from tclap.report.grid import text_grid
+from tclap.report.render import markdown
+
+STAGE = {
+    "A": "stage A (one sound or several)",
+    "B": "stage B (which order) from the base",
+    "AB": "stage B (which order) after stage A",
+}
+
+
+def run_line(configuration: Configuration, seed: int, of: str) -> str:
+    """One sentence: what the run of one configuration and seed is. of: how it begins, "A run of the sweep s"."""
+    c, data = configuration, configuration.data
+    steps = f"{c.optimiser.steps} step{'s' * (c.optimiser.steps != 1)} of batch {c.batch_size}"
+    folds = f"trained on {_folds(data.train_folds)}, scored on {_folds(data.eval_folds)}"
+    return f"{of}: {STAGE[c.stages]}, model {c.model.name}, {steps}, seed {seed}, {folds}."
+
+
+def scores_note(scores: Mapping[str, Score], stopped: str = "") -> str:
+    """A run's scores in percent with their 95% intervals. stopped: why it was stopped early, if it was."""
+    rows = [
+        (name, f"{s.value:.1f}", f"{s.low:.1f} to {s.high:.1f}", f"{s.chance:.1f}", f"{s.n}")
+        for name, s in scores.items()
+    ]
+    cells = pd.DataFrame(rows, columns=["score", "percent", "95% interval", "chance", "items"])
+    early = f"Stopped early: {stopped}.\n\n" if stopped else ""
+    return early + markdown([text_grid(cells)])
+
+
+def _folds(folds: Sequence[int]) -> str:
+    return f"fold{'s' * (len(folds) > 1)} {', '.join(map(shown, folds))}"
