@@ -9,8 +9,10 @@ import pandas as pd
 from tclap.axes import shown
 from tclap.config import Configuration
 from tclap.evaluation.statistics import Score
+from tclap.evaluation.zste import metric_values
 from tclap.report.grid import text_grid
 from tclap.report.render import markdown
+from tclap.sweep.curve import SHOWN
 
 STAGE = {
     "A": "stage A (one sound or several)",
@@ -28,14 +30,19 @@ def run_line(configuration: Configuration, seed: int, of: str) -> str:
 
 
 def scores_note(scores: Mapping[str, Score], stopped: str = "") -> str:
-    """A run's scores in percent with their 95% intervals. stopped: why it was stopped early, if it was."""
+    """A run's scores in percent with their 95% intervals. stopped: why it was stopped early, if it was.
+
+    MLflow folds a long note, so what people look for first stands in front.
+    """
     rows = [
         (name, f"{s.value:.1f}", f"{s.low:.1f} to {s.high:.1f}", f"{s.chance:.1f}", f"{s.n}")
         for name, s in scores.items()
     ]
     cells = pd.DataFrame(rows, columns=["score", "percent", "95% interval", "chance", "items"])
-    early = f"Stopped early: {stopped}.\n\n" if stopped else ""
-    return early + markdown([text_grid(cells)])
+    values = metric_values(scores)
+    first = ", ".join(f"{name} {values[name]:.1f}" for name in SHOWN if name in values)
+    early = f"Stopped early: {stopped}." if stopped else ""
+    return "\n\n".join(filter(None, (early, first, markdown([text_grid(cells)]))))
 
 
 def _folds(folds: Sequence[int]) -> str:

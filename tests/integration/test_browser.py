@@ -218,10 +218,10 @@ def test_a_trials_page_says_what_it_is_and_how_it_scored_and_has_a_tab_for_the_m
     trial = sweep.trials[0]
     page = f"{site}/#/experiments/{trial.info.experiment_id}/runs/{trial.info.run_id}"
     browser.get(page)
-    see(browser, "A run of the sweep browsed: stage B", "95% interval", "3A_order", root.name)
+    see(browser, "A run of the sweep browsed: stage B", "95% interval", "zste/3A_order ", root.name)
     browser.save_screenshot(SCREENSHOTS / "trial.png")
     browser.get(f"{page}/system-metrics")
-    see(browser, "cpu_utilization_percentage", "system_memory_usage_megabytes")
+    see(browser, "cpu_utilization_percentage", "disk_available_megabytes")
     browser.save_screenshot(SCREENSHOTS / "system-metrics.png")
 
 

@@ -173,8 +173,9 @@ def test_a_run_says_what_it_is_and_at_its_end_how_it_scored(sweep, tmp_path):
     assert line.startswith("A run of the sweep **s**: stage B (which order) from the base, model mini,")
     assert f"{steps_} steps of batch {CONFIGURATION.batch_size}, seed 0, trained on folds 1, 2" in line
     note = finish(sweep, tmp_path).data.tags[NOTE_TAG]
-    sentence, _, table = note.partition("\n\n")
+    sentence, first, table = note.split("\n\n", 2)
     assert sentence == line
+    assert first == "zste/temporal 60.0, zste/1 60.0"
     rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines() if row]
     assert rows[0] == ["score", "percent", "95% interval", "chance", "items"]
     assert rows[2:] == [[name, "60.0", "59.0 to 61.0", "50.0", "9"] for name in COLUMNS]
@@ -182,7 +183,8 @@ def test_a_run_says_what_it_is_and_at_its_end_how_it_scored(sweep, tmp_path):
 
 def test_the_note_of_a_stopped_run_says_why_until_it_goes_on(sweep, tmp_path):
     why = "zste/1>=70 fails by its whole interval"
-    assert f"\n\nStopped early: {why}.\n\n| score" in finish(sweep, tmp_path, stopped=why).data.tags[NOTE_TAG]
+    stopped = finish(sweep, tmp_path, stopped=why)
+    assert f"\n\nStopped early: {why}.\n\nzste/temporal 60.0" in stopped.data.tags[NOTE_TAG]
     with RunBeside(lambda: open_run(sweep, CONFIGURATION, 0), active=True) as run:
         run.flush()
         assert "Stopped early" not in child(sweep)[1].data.tags[NOTE_TAG]
