@@ -22,7 +22,7 @@ from tclap.console import console
 from tclap.flags import SweepSettings
 from tclap.lanes import preflight
 from tclap.lanes.board import Board
-from tclap.lanes.start import Start, claimed, open_store, sweep_of
+from tclap.lanes.start import Start, Store, claimed, open_store, sweep_of
 from tclap.lanes.stopping import say_how_to_go_on, stopping_cleanly
 from tclap.places import at, stop_requested
 from tclap.sweep.adaptive import AdaptiveSource
@@ -165,7 +165,7 @@ def run_jobs(
             if settings.stop_early:
                 steps = {config_hash(trial): trial.optimiser.steps for trial in tried()}
                 Rungs(at(sweep.folder)).record_curves(ledger.results.values(), steps)
-            console.print(f"leaderboard: {board.link()}")
+            _say_where(store, board)
             lanes = settings.concurrent_trials or room_for_lanes(sweep)
             mailbox = open_mailbox()
             began, ready_s = time.monotonic(), list[float]()
@@ -218,11 +218,15 @@ def conclude(
         board.write_files(table, status, searched)
         store.client.set_terminated(store.run_id, "KILLED" if interrupted else "FAILED" if missing else "FINISHED")
         console.print(f"files: {settings.sweep_folder}")
-        if store.uri.startswith("sqlite"):
-            console.print(f"to browse: {browse_command(store.uri)}")
-        console.print(f"leaderboard: {board.link()}")
+        _say_where(store, board)
     console.print(f"then open {run_link(store.page, store.experiment_id, store.run_id)}")
     if interrupted:
         say_how_to_go_on()
         return INTERRUPTED
     return FAILED if missing else DONE
+
+
+def _say_where(store: Store, board: Board) -> None:
+    if store.uri.startswith("sqlite"):
+        console.print(f"to browse: {browse_command(store.uri)}")
+    console.print(f"leaderboard: {board.link()}")
