@@ -28,11 +28,10 @@ from tclap.report.leaderboard import (
     winner,
     write_leaderboard,
 )
+from tclap.report.ranking_table import print_ranking
 from tclap.report.tables import (
     hash_labels,
     mean_and_interval,
-    setting_columns,
-    settings_label,
     untrained_warning,
     write_tables,
 )
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
     from tclap.tracking.runs import MlflowClient
 
 OBJECTIVES = ("zste/order", "zste/1")
-SHOWN_ROWS = 20
 
 
 class SweepFlags(BaseModel):
@@ -125,9 +123,11 @@ def _choose_champion(client: MlflowClient, number: str, metric: str, promoted: b
         console.print(f"champion: {ours}; it was {theirs}")
     else:
         console.print(f"champion: still {theirs}; this is {ours} (--promote puts it in its place)")
-    if ours.dataset_digest != theirs.dataset_digest:
+    if ours.scored_on != theirs.scored_on:
         console.print(
-            "note: the two were scored on different datasets, so these scores cannot be compared", style="yellow"
+            "note: the two were not scored on the same items (dataset, evaluation folds, draws), so these scores "
+            "cannot be compared",
+            style="yellow",
         )
 
 
@@ -146,15 +146,15 @@ def _rank(sweep: SweepRecord, metric: str, guards: Sequence[Guard]) -> tuple[str
     frame = sweep.frame()
     objectives = tuple(dict.fromkeys((metric, *_objectives(sweep))))
     ranked = rank(frame, metric, guards, objectives)
-    _print_table(f"{sweep.name}: ranking by {metric} on the evaluation folds", ranking_cells(ranked))
+    print_ranking(f"{sweep.name}: ranking by {metric} on the evaluation folds", ranking_cells(ranked))
     front = ranked[ranked["front"]]
-    _print_table(f"Pareto front of {', '.join(objectives)}", ranking_cells(front).drop(columns="front"))
+    print_ranking(f"Pareto front of {', '.join(objectives)}", ranking_cells(front).drop(columns="front"))
     best = str(winner(ranked)["config_hash"])
     paired = paired_comparisons(frame, metric, best)
     paired = paired.set_index("config_hash", drop=False).loc[[h for h in ranked["config_hash"] if h != best]]
     if len(paired):
         title = f"the winner less each other: {metric} over the same seeds, after selection by the same scores"
-        _print_table(title, paired_cells(paired))
+        print_ranking(title, paired_cells(paired))
         console.print(
             "The winner was chosen by these scores, so its differences are too large by chance; p is adjusted (Holm) "
             f"for all {(len(paired) + 1) * len(paired) // 2} pairs that might have been compared, "
@@ -203,24 +203,6 @@ class Report(SweepFlags):
         console.print(f"{len(frame)} rows of {frame['config_hash'].nunique()} configurations")
         for file in files:
             console.print(str(file))
-
-
-def _print_table(title: str, cells: pd.DataFrame) -> None:
-    """Print the first rows of text cells; the settings share one column, so that a line fits a terminal."""
-    cells = cells.drop(columns="config_hash")
-    named = settings_label(cells)
-    cells = cells.drop(columns=setting_columns(cells))
-    cells.insert(cells.columns.get_loc("seeds"), "configuration", named)  # type: ignore[arg-type]
-    if "excluded" in cells and not cells["excluded"].any():
-        cells = cells.drop(columns="excluded")
-    table = Table(title=title, **NARROW)
-    for name in cells.columns:
-        table.add_column(name, no_wrap=name != "excluded")  # its words may take two lines
-    for row in cells.head(SHOWN_ROWS).itertuples(index=False):
-        table.add_row(*row)
-    console.print(table)
-    if len(cells) > SHOWN_ROWS:
-        console.print(f"and {len(cells) - SHOWN_ROWS} more (`tclap report` writes them all)")
 
 
 def _print_test_scores(found: TestScores, configuration: Configuration) -> None:

@@ -6,6 +6,7 @@ these commands write.
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections import Counter, defaultdict
 from dataclasses import replace
@@ -143,7 +144,9 @@ class Exclude(SweepPlace):
         tagged = tag_excluded(client, experiment_id, self.name, steering.excluded(folder))
         said = "taken in again" if self.undo else "excluded"
         console.print(f"{said}: {job.hash}  {job.label}  ({tagged} runs in MLflow)")
-        console.print(f"its own command, or tclap report --name {self.name}, writes the tables anew")
+        flag = "" if str(self.storage) == "runs" else f" --storage {shlex.quote(str(self.storage))}"
+        report = f"tclap report --name {self.name}{flag}"
+        console.print(f"its own command writes tables and report.html anew; {report} the tables alone")
 
 
 def _must_run(folder: UPath, name: str) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from tclap.axes import varying
+from tclap.axes import AXES, Axis, varying
 from tclap.config import Configuration, config_hash
 from tclap.console import console
 from tclap.data.layouts import read_index
@@ -18,9 +18,10 @@ from tclap.places import staged
 from tclap.report.behind import Behind, look_behind
 from tclap.report.curves import MOST_CURVES, history_frame
 from tclap.report.grid import About, Grid
-from tclap.report.leaderboard import best_line, rank
+from tclap.report.leaderboard import best_line, rank, ranking_cells
 from tclap.report.note import sweep_note
 from tclap.report.page import LOSS, Page, write_order_page, write_page
+from tclap.report.ranking_table import print_ranking
 from tclap.report.tables import (
     about_scores,
     grids_of,
@@ -55,7 +56,10 @@ class Board:
         store: Store,
         tried: Callable[[], Sequence[Configuration]],
         objectives: Sequence[str],
+        plan: str = "",
     ) -> None:
+        """plan: as text, shown while the sweep runs."""
+        self._plan = plan
         self._start, self._store, self._tried, self._objectives = start, store, tried, tuple(objectives)
         self._name, self._ledger = start.settings.name, start.ledger
         self._warning = untrained_warning(start.settings.weights)
@@ -66,12 +70,16 @@ class Board:
         self._told = 0  # how many results the parent's metrics are the best of
         self._behind: dict[tuple[str, tuple[int, ...]], Behind] = {}  # of the best configuration: its hash and seeds
 
-    def link(self) -> str:
-        """Address of the sweep's leaderboard on MLflow's page, which is set up to show its columns."""
-        columns = mlflow_page.leaderboard_columns(self._objectives, varying(self._distinct()))
-        end = mlflow_page.set_up_experiment(
-            self._store.client, self._store.experiment_id, self._name, self._objectives[0], columns
-        )
+    def link(self, axes: Collection[Axis] = ()) -> str:
+        """Address of the sweep's leaderboard on MLflow's page, which is set up to show its columns.
+
+        axes: what may vary, besides what those that were tried differ in.
+        """
+        known_to = {*axes, *varying(self._distinct())}
+        columns = mlflow_page.leaderboard_columns(self._objectives, [axis for axis in AXES if axis in known_to])
+        client, experiment_id, objective = self._store.client, self._store.experiment_id, self._objectives[0]
+        some_excluded = bool(excluded(self._start.settings.sweep_folder))
+        end = mlflow_page.set_up_experiment(client, experiment_id, self._name, objective, columns, some_excluded)
         return f"{self._store.page.rstrip('/')}/{end}"
 
     def update(self, status: str) -> bool:
@@ -103,9 +111,9 @@ class Board:
         searched: writes the further files of a search.
         """
         frame = self._frame()
-        self._write_note(frame, status)
         self._system.log()
         if not len(frame):
+            self._write_note(frame, status)
             return
         with staged(self._start.settings.sweep_folder) as written:
             about, links = self._about(), self._links()
@@ -115,9 +123,13 @@ class Board:
             files.append(write_rows(frame, table, maximised, written, self._start.sound, self._store.page))
             files += self._write_page(frame, status, written, grids, final=True)
             files += [] if searched is None else searched(frame, written)
-            console.print(files[1].read_text(encoding="utf-8"))
+            if searched is None:
+                console.print(files[1].read_text(encoding="utf-8"))
+            else:  # hundreds of rows beside the paper's are for the files
+                print_ranking(f"{self._name}: leaderboard", ranking_cells(self._ranking(frame)))
             for file in files:
                 self._store.client.log_artifact(self._store.run_id, str(file))
+        self._write_note(frame, status, f"{table}.png")
         console.print(f"best: {best_line(self._ranking(frame), self._ranked_by(frame)[0], hash_labels(frame))}")
 
     def _distinct(self) -> list[Configuration]:
@@ -133,9 +145,12 @@ class Board:
         has_order = "order" in frame and bool(frame["order"].notna().all())
         return self._objectives if has_order or "zste/order" not in self._objectives else OLDER
 
-    def _write_note(self, frame: pd.DataFrame, status: str) -> None:
+    def _write_note(self, frame: pd.DataFrame, status: str, picture: str = "") -> None:
+        """picture: an artifact of the parent run."""
         run_id, objectives = self._store.run_id, self._ranked_by(frame)
-        note = sweep_note(self._name, status, frame, objectives, run_id, command=self._command, guards=self._guards)
+        note = sweep_note(
+            self._name, status, frame, objectives, run_id, self._plan, self._command, self._guards, picture
+        )
         mlflow_page.write_note(self._store.client, run_id, note)
         if len(frame) not in (0, self._told):
             best = self._best(frame)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from tclap import presets
-from tclap.axes import label, varying
+from tclap.axes import AXES, Axis, label, varying
 from tclap.config import Configuration, config_hash
 from tclap.console import console
 from tclap.flags import SweepSettings
@@ -26,6 +26,7 @@ from tclap.lanes.start import Start, Store, claimed, open_store, sweep_of
 from tclap.lanes.stopping import say_how_to_go_on, stopping_cleanly
 from tclap.places import at, stop_requested
 from tclap.sweep.adaptive import AdaptiveSource
+from tclap.sweep.best_so_far import BestSoFar
 from tclap.sweep.job import Job
 from tclap.sweep.ledger import Key, read_ledger
 from tclap.sweep.plan import describe, make_plan, shared_settings
@@ -63,7 +64,8 @@ def run_sweep(settings: SweepSettings, configurations: Sequence[Configuration], 
         price = find_price(start.ledger, settings.identity())
         planned_s = price.step_s * plan.steps_left(start.ledger) if price else None
         before = set(start.ledger.results)
-        console.print(describe(plan, start.ledger, price))
+        planned = describe(plan, start.ledger, price)
+        console.print(planned)
         adaptive = None
         if settings.seeds_up_to is not None:
             adaptive = AdaptiveSource(configurations, settings.seeds, settings.seeds_up_to, start.ledger, console.print)
@@ -80,7 +82,8 @@ def run_sweep(settings: SweepSettings, configurations: Sequence[Configuration], 
             def total() -> int:
                 return len(jobs if adaptive is None else adaptive.jobs)
 
-            spent = run_jobs(start, left, jobs, source, total, total() - len(left), SHOWN, tried, OBJECTIVES)
+            ended = total() - len(left)
+            spent = run_jobs(start, Work(left, jobs, source, total, ended, SHOWN, tried, OBJECTIVES, planned))
             say_receipt(start, before, plan.trials(), planned_s, spent)
         missing = plan.left(start.ledger) if adaptive is None else adaptive.left()
         return conclude(start, tried, OBJECTIVES, table, missing, bool(missing))
@@ -122,23 +125,34 @@ def without_excluded(settings: SweepSettings, configurations: Sequence[Configura
     return [c for c in configurations if config_hash(c) not in left_out] if left_out else list(configurations)
 
 
-def run_jobs(
-    start: Start,
-    examples: Sequence[Job],
-    known: Sequence[Job],
-    source: JobSource,
-    total: Callable[[], int],
-    before: int,
-    shown: Sequence[str],
-    tried: Tried,
-    objectives: Sequence[str],
-) -> Spent:
-    """Open MLflow and Ray, and run the jobs of `source` on as many lanes as there is room for.
+@dataclass(frozen=True)
+class Work:
+    """What one start has to do, and how it is shown.
 
     examples: jobs that need all that the source's jobs share. known: those of its jobs that are known beforehand, for
     the estimate; total: how many there will be, as far as is known, `before` of which are done. shown: the metrics in
-    the line of an ended job. tried, objectives: as for `Board`. What is done is in the ledger afterwards. Returns the
-    time it took. Raises InputError if clips cannot be used, if MLflow or Ray does not answer, or if no lane has room.
+    the line of an ended job. tried, objectives: as for `Board`. plan: as text, for the sweep's page. axes: what the
+    source may vary, besides what those that are known differ in. best: is told in each line, if given.
+    """
+
+    examples: Sequence[Job]
+    known: Sequence[Job]
+    source: JobSource
+    total: Callable[[], int]
+    before: int
+    shown: Sequence[str]
+    tried: Tried
+    objectives: Sequence[str]
+    plan: str
+    axes: Collection[Axis] = ()
+    best: BestSoFar | None = None
+
+
+def run_jobs(start: Start, work: Work) -> Spent:
+    """Open MLflow and Ray, and run the jobs of a source on as many lanes as there is room for.
+
+    What is done is in the ledger afterwards. Returns the time it took. Raises InputError if clips cannot be used, if
+    MLflow or Ray does not answer, or if no lane has room.
     """
     # Ray takes a second to import, and a dry run or a finished sweep needs none of it.
     import ray
@@ -157,15 +171,17 @@ def run_jobs(
         preflight.check_tracking(settings.storage.resolve())
         open_cluster()
         preflight.check_room(settings, ray.cluster_resources())
-        planned = [job.configuration for job in (*examples, *known) if job.configuration.stages != "A"]
-        differ = varying([*planned, *tried()])
+        planned = [job.configuration for job in (*work.examples, *work.known) if job.configuration.stages != "A"]
+        known_to = {*work.axes, *varying([*planned, *work.tried()])}
+        differ = [axis for axis in AXES if axis in known_to]
         store = open_store(start, differ)
-        sweep, board = sweep_of(start, store, differ, objectives), Board(start, store, tried, objectives)
+        sweep = sweep_of(start, store, differ, work.objectives)
+        board = Board(start, store, work.tried, work.objectives, work.plan)
         try:
             if settings.stop_early:
-                steps = {config_hash(trial): trial.optimiser.steps for trial in tried()}
+                steps = {config_hash(trial): trial.optimiser.steps for trial in work.tried()}
                 Rungs(at(sweep.folder)).record_curves(ledger.results.values(), steps)
-            _say_where(store, board)
+            _say_where(store, board, differ)
             lanes = settings.concurrent_trials or room_for_lanes(sweep)
             mailbox = open_mailbox()
             began, ready_s = time.monotonic(), list[float]()
@@ -174,12 +190,14 @@ def run_jobs(
                 ready_s.append(time.monotonic() - began)
                 console.print(f"base model and features ready in {ready_s[0]:.0f} s")
 
-            shared = shared_settings(examples)
+            shared = shared_settings(work.examples)
             stopped = functools.partial(stop_requested, at(sweep.folder))
             waits = functools.partial(is_paused, at(sweep.folder))
             one_makes_all = sweep.origin is not None
-            searcher = SourceSearcher(source, shared, 1 if one_makes_all else lanes, ledger, stopped, waits, prepared)
-            with Progress(known, total, before, ledger, mailbox, shown, differ, board.update) as progress:
+            at_once = 1 if one_makes_all else lanes
+            searcher = SourceSearcher(work.source, shared, at_once, ledger, stopped, waits, prepared)
+            told = (ledger, mailbox, work.shown, differ, board.update, work.best)
+            with Progress(work.known, work.total, work.before, *told) as progress:
                 searcher.on_wait = progress.beat
                 run_trials(searcher, sweep, mailbox, lanes, [progress])
             ray.kill(mailbox)
@@ -199,11 +217,12 @@ def conclude(
     missing: Sequence[tuple[Configuration, int]],
     unfinished: bool,
     searched: Callable[[pd.DataFrame, Path], list[Path]] | None = None,
+    axes: Collection[Axis] = (),
 ) -> int:
     """Write the files, put them on the parent run, end it, and say what is missing and where everything is.
 
     missing: what was tried and is not done; unfinished: whether anything is left to do (a search may have more to try).
-    searched: writes the further files of a search into a folder. Returns the exit code.
+    searched: writes the further files of a search into a folder; axes: what it may vary. Returns the exit code.
     """
     settings = start.settings
     waiting = paused(settings.sweep_folder)
@@ -218,7 +237,7 @@ def conclude(
         board.write_files(table, status, searched)
         store.client.set_terminated(store.run_id, "KILLED" if interrupted else "FAILED" if missing else "FINISHED")
         console.print(f"files: {settings.sweep_folder}")
-        _say_where(store, board)
+        _say_where(store, board, axes)
     console.print(f"then open {run_link(store.page, store.experiment_id, store.run_id)}")
     if interrupted:
         say_how_to_go_on()
@@ -226,7 +245,7 @@ def conclude(
     return FAILED if missing else DONE
 
 
-def _say_where(store: Store, board: Board) -> None:
+def _say_where(store: Store, board: Board, axes: Collection[Axis]) -> None:
     if store.uri.startswith("sqlite"):
         console.print(f"to browse: {browse_command(store.uri)}")
-    console.print(f"leaderboard: {board.link()}")
+    console.print(f"leaderboard: {board.link(axes)}")

@@ -14,6 +14,7 @@ from rich.progress import Progress as Bars
 from tclap.axes import Axis, label
 from tclap.console import console
 from tclap.lanes.trials import RETRIES
+from tclap.sweep.best_so_far import BestSoFar
 from tclap.sweep.estimate import Estimate
 from tclap.sweep.job import DONE, FAILED, STOPPED, Job
 from tclap.sweep.ledger import Ledger
@@ -35,14 +36,15 @@ class Progress(tune.Callback):
         shown: Sequence[str],
         varying: Sequence[Axis],
         update: Callable[[str], bool],
+        best: BestSoFar | None = None,
     ) -> None:
         """jobs: those known beforehand; total: how many there will be, `before` of which are done; shown: metrics in
-        the line of an ended job; varying: what its configurations differ in.
+        the line of an ended job; varying: what its configurations differ in; best: is told and shown, if given.
 
         update: is told how far the sweep is when a job has ended, and says whether it took that.
         """
         self._update, self._changed = update, True
-        self._varying = varying
+        self._varying, self._best = varying, best
         self._total, self._ended, self._failed = total, before, 0
         self._ledger, self._mailbox, self._shown = ledger, mailbox, shown
         left = {job.hash: self._steps_left(job) for job in jobs}
@@ -100,8 +102,9 @@ class Progress(tune.Callback):
             self.say(f"FAILED {self._label(job)}: {result['reason']}", "red")
         elif result["outcome"] == DONE:
             scores = "  ".join(f"{n.removeprefix('zste/')} {result[n]:.1f}" for n in self._shown if n in result)
-            early = "" if stopped_at is None else f"  stopped at step {stopped_at}"
-            self.say(f"[{self._ended}/{self._total()}] {self._label(job)}  {scores}{early}  {self._time_left()}")
+            early = "" if stopped_at is None else f"stopped at step {stopped_at}"
+            told = (self._label(job), scores, early, self._best_line(job, result), self._time_left())
+            self.say(f"[{self._ended}/{self._total()}] {'  '.join(filter(None, told))}")
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.say(f"lost, and tried again from its last checkpoint: {self._name(trial)}", "yellow")
@@ -156,6 +159,13 @@ class Progress(tune.Callback):
 
     def _label(self, job: Job) -> str:
         return label(job.configuration, self._varying)
+
+    def _best_line(self, job: Job, result: dict[str, Any]) -> str:
+        if self._best is None or job.configuration.stages == "A":
+            return ""
+        if result.get("stopped_at") is None:
+            self._best.tell(self._label(job), result)
+        return self._best.line(self._label(job))
 
     def _count(self, job: Job, early: bool = False) -> None:
         self._ended += 1

@@ -10,16 +10,18 @@ import shlex
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from tclap.axes import Axis, find_axis, label
 from tclap.config import COEFFICIENTS, Configuration, config_hash
 from tclap.console import console
 from tclap.errors import InputError
 from tclap.lanes import preflight
-from tclap.lanes.driver import DONE, conclude, run_jobs, say_preset, say_receipt, without_excluded
+from tclap.lanes.driver import DONE, Work, conclude, run_jobs, say_preset, say_receipt, without_excluded
 from tclap.lanes.start import Start, claimed
 from tclap.places import write_atomically
 from tclap.redact import shown
@@ -27,6 +29,7 @@ from tclap.report.leaderboard import write_leaderboard
 from tclap.search_flags import SearchSettings
 from tclap.sweep import journal
 from tclap.sweep import study as studies
+from tclap.sweep.best_so_far import BestSoFar
 from tclap.sweep.claim import CLAIM
 from tclap.sweep.ledger import Ledger, Result, read_ledger
 from tclap.sweep.outcome import Outcome, outcome_of
@@ -88,13 +91,34 @@ def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -
 
             maximised = settings.objectives
             price, told_before = find_price(start.ledger, settings.identity()), set(start.ledger.results)
-            console.print(describe_search(shared, start.ledger, limit, done_before, price))
+            planned = describe_search(shared, start.ledger, limit, done_before, price)
+            console.print(planned)
             planned_s = price.step_s * search_steps(shared, start.ledger, limit - done_before) if price else None
-            spent = run_jobs(start, shared.jobs, stage_a, source, total, done_before, maximised, asked, maximised)
+            axes = _axes(settings)
+            work = Work(shared.jobs, stage_a, source, total, done_before, maximised, asked, maximised, planned, axes)
+            spent = run_jobs(start, replace(work, best=_best_before(settings, start.ledger, asked(), axes)))
             say_receipt(start, told_before, asked(), planned_s, spent)
             source.tell_untold()
             points += source.asked
         return _conclude(start, settings, list(dict.fromkeys(map(settings.at, points))), limit)
+
+
+def _axes(settings: SearchSettings) -> list[Axis]:
+    """What the search may vary."""
+    return [find_axis(name) for name, v in settings.choices().items() if isinstance(v, Range) or len(v) > 1]
+
+
+def _best_before(
+    settings: SearchSettings, ledger: Ledger, tried: Sequence[Configuration], axes: Sequence[Axis]
+) -> BestSoFar:
+    """The best of what earlier starts have done to its end."""
+    best = BestSoFar(settings.objectives[0], settings.guards())
+    for configuration in tried:
+        if ledger.is_done(configuration, settings.seeds):
+            found = ledger.of(configuration, settings.seeds)
+            if all(result.stopped_at is None for result in found):
+                best.tell(label(configuration, axes), mean_metrics(found))
+    return best
 
 
 def _say_waiting(text: str) -> None:
@@ -232,4 +256,5 @@ def _conclude(start: Start, settings: SearchSettings, configurations: Sequence[C
 
     unfinished = bool(missing) or len(plan.trials()) < limit
     all_done = [*configurations, *also_done(start.ledger, configurations)]
-    return conclude(start, lambda: all_done, settings.objectives, "search", missing, unfinished, write_more)
+    objectives, axes = settings.objectives, _axes(settings)
+    return conclude(start, lambda: all_done, objectives, "search", missing, unfinished, write_more, axes)

@@ -37,6 +37,8 @@ from tclap.tracking.read import Trial
 MODEL, ALIAS = "tclap", "champion"
 ADDRESS = f"models:/{MODEL}@{ALIAS}"
 ABSENT = {ErrorCode.Name(code) for code in (RESOURCE_DOES_NOT_EXIST, INVALID_PARAMETER_VALUE)}  # of an alias, or a run
+# What is in a score besides the model, as far as trials may differ in it.
+EVALUATION = ("eval_folds", "eval_takes", "draw_seed", "timing", "prompts")
 CODE = Path(__file__).with_name("champion_model.py")
 # What the code that travels with the model imports; msclap and transformers only for the models of that name.
 PACKAGES = (
@@ -68,7 +70,7 @@ class Standing:
     metric: str
     evaluation: float | None
     test: float | None
-    dataset_digest: str | None
+    scored_on: tuple[str | None, ...]  # dataset, folds and draws of evaluation
 
     def __str__(self) -> str:
         scores = ((self.evaluation, "evaluation"), (self.test, "test"))
@@ -116,12 +118,13 @@ def standing(client: MlflowClient, number: str, metric: str) -> Standing:
     except MlflowException as error:
         if error.error_code not in ABSENT:
             raise
-        return Standing(number, version.tags.get("sweep", "unknown"), metric, None, None, None)
+        return Standing(number, version.tags.get("sweep", "unknown"), metric, None, None, ())
     parent = run.data.tags.get("mlflow.parentRunId")
     digest = client.get_run(parent).data.tags.get("dataset_digest") if parent else None
     on_test = run.data.metrics.get(f"zste_test/{metric.removeprefix('zste/')}")
     sweep = version.tags.get("sweep", run.data.tags.get("sweep", "unknown"))
-    return Standing(number, sweep, metric, run.data.metrics.get(metric), on_test, digest)
+    scored_on = (digest, *(run.data.params.get(f"data.{name}") for name in EVALUATION))
+    return Standing(number, sweep, metric, run.data.metrics.get(metric), on_test, scored_on)
 
 
 def _new_version(client: MlflowClient, uri: str, trial: Trial, why: dict[str, str]) -> str:

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from mlflow import MlflowClient
 
 from tclap.tracking import runs as tracking
+from tclap.tracking.page import show_excluded
 
 EXCLUDED = "excluded"  # tag of such a run, with the reason
 
 
 def tag_excluded(client: MlflowClient, experiment_id: str, sweep: str, reasons: Mapping[str, str]) -> int:
-    """Make the tags of a sweep's runs say what `reasons` (config_hash -> why) says; returns how many runs changed."""
+    """Make the tags of a sweep's runs say what `reasons` (config_hash -> why) says, and its leaderboard in MLflow leave
+    them out; returns how many runs changed."""
     changed = 0
     for run in tracking.find_runs(client, experiment_id, {"sweep": sweep, "kind": tracking.KIND_TRIAL}):
         before, why = run.data.tags.get(EXCLUDED), reasons.get(run.data.tags["config_hash"])
@@ -23,4 +25,5 @@ def tag_excluded(client: MlflowClient, experiment_id: str, sweep: str, reasons: 
         else:
             client.set_tag(run.info.run_id, EXCLUDED, why)
         changed += 1
+    show_excluded(client, experiment_id, sweep, bool(reasons))
     return changed

@@ -16,27 +16,33 @@ from tclap.axes import Axis
 from tclap.config import canonical_hash
 
 KIND_TAG, TRAINING = "mlflow.experimentKind", "custom_model_development"
+VIEW_TAG = "mlflow.sharedViewState."
 NOTE_TAG = "mlflow.note.content"
 MOST_NOTE = 8000  # characters that MLflow takes in a tag
 CUT = "\n\n… (longer than MLflow shows; the whole table is among the artifacts)\n"
 
 
 def set_up_experiment(
-    client: MlflowClient, experiment_id: str, name: str, objective: str, columns: Sequence[str]
+    client: MlflowClient,
+    experiment_id: str,
+    name: str,
+    objective: str,
+    columns: Sequence[str],
+    some_excluded: bool = False,
 ) -> str:
     """Make a view of the sweep's trials, sorted by `objective`, best first; returns the end of its link.
 
     columns: what it shows, in order: metrics (such as "zste/1") and parameters ("coefficients.alpha_st"; see
     `leaderboard_columns`). The link is the returned text behind the address of MLflow's page and a "/". It stays the
-    same for the same name, and a later call replaces what it shows.
+    same for the same name, and a later call replaces what it shows. some_excluded: leave out runs with the tag
+    `excluded`.
     """
-    key = canonical_hash(["leaderboard", name])
     shown = [f"{'metrics' if '/' in column else 'params'}.`{column}`" for column in columns]
     # By their ids in MLflow's table: the box to tick, the name wide enough for a label with its seed, and the age.
     widths = {"1": 50, "attributes.`Run Name`": 330, "runDateAndNestInfo": 130}
     widths |= {column: max(110, 50 + 6 * len(column.partition(".")[2])) for column in shown}
     state = {
-        "searchFilter": f"tags.sweep = '{name}' and tags.kind = 'trial'",
+        "searchFilter": _filter(name, some_excluded),
         "orderByKey": f"metrics.`{objective}`",
         "orderByAsc": False,
         "startTime": "ALL",
@@ -53,8 +59,25 @@ def set_up_experiment(
     }
     # Without a kind, MLflow opens the page for generative models, which is empty.
     client.set_experiment_tag(experiment_id, KIND_TAG, TRAINING)
-    client.set_experiment_tag(experiment_id, f"mlflow.sharedViewState.{key}", json.dumps(state))
-    return f"#/experiments/{experiment_id}/runs?viewStateShareKey={key}&workflowType=machine_learning"
+    client.set_experiment_tag(experiment_id, f"{VIEW_TAG}{_key(name)}", json.dumps(state))
+    return f"#/experiments/{experiment_id}/runs?viewStateShareKey={_key(name)}&workflowType=machine_learning"
+
+
+def show_excluded(client: MlflowClient, experiment_id: str, name: str, some_excluded: bool) -> None:
+    """Have the sweep's view, if it has one, leave out what is excluded, or nothing if nothing is."""
+    tag = f"{VIEW_TAG}{_key(name)}"
+    state = client.get_experiment(experiment_id).tags.get(tag)
+    if state is not None:
+        changed = json.loads(state) | {"searchFilter": _filter(name, some_excluded)}
+        client.set_experiment_tag(experiment_id, tag, json.dumps(changed))
+
+
+def _key(name: str) -> str:
+    return canonical_hash(["leaderboard", name])
+
+
+def _filter(name: str, some_excluded: bool) -> str:
+    return f"tags.sweep = '{name}' and tags.kind = 'trial'" + " and tags.excluded IS NULL" * some_excluded
 
 
 def leaderboard_columns(objectives: Sequence[str], axes: Sequence[Axis]) -> list[str]:

@@ -15,6 +15,7 @@ from tclap.lanes import worker
 from tclap.lanes.board import PAGE_EVERY_S, Board
 from tclap.lanes.start import Start, claimed, open_store, sweep_of
 from tclap.sweep.job import Job
+from tclap.tracking.page import NOTE_TAG
 from tests.lanes.test_worker import desk
 
 OBJECTIVES = ("zste/order", "zste/1")
@@ -46,8 +47,9 @@ def test_the_parent_and_the_report_show_the_best(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store = open_store(start)
-    board = Board(start, store, lambda: configurations, OBJECTIVES)
+    board = Board(start, store, lambda: configurations, OBJECTIVES, plan="2 configurations, 2 jobs")
     assert board.update("nothing yet")
+    assert "### Plan\n\n```\n2 configurations, 2 jobs\n```" in store.client.get_run(store.run_id).data.tags[NOTE_TAG]
     assert store.client.get_run(store.run_id).data.metrics == {}
     lane = desk(sweep_of(start, store, (), OBJECTIVES))
     for configuration in configurations:
@@ -78,6 +80,8 @@ def test_the_parent_and_the_report_show_the_best(
     assert metrics["zste/1"] == 90.0, "what fails a guard is not shown as the winner"
     board.write_files("table4", "done")
     assert "best: " in capsys.readouterr().out
+    note = store.client.get_run(store.run_id).data.tags[NOTE_TAG]
+    assert f"![table4.png](get-artifact?path=table4.png&run_id={store.run_id})" in note
     assert "system/disk_available_megabytes" in store.client.get_run(store.run_id).data.metrics
     assert {"report.html", "order.html", "table4.csv"} <= {f.path for f in store.client.list_artifacts(store.run_id)}
     shown = page.read_text(encoding="utf-8")

@@ -1,13 +1,17 @@
 """A list and a search that stop early, through the driver, in one process: only what is Ray's own is stood in for."""
 
+import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import optuna
 import pandas as pd
 import pytest
 import ray
 import torch
+from mlflow import MlflowClient
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from ray.tune.search import Searcher
@@ -18,10 +22,19 @@ from tclap.lanes import cluster, extract, leftovers, mailbox, preflight, trials,
 from tclap.lanes.driver import run_sweep
 from tclap.lanes.search import run_search
 from tclap.search_flags import SearchSettings
+from tclap.tracking.page import VIEW_TAG
 from tests.lanes.test_worker import desk
 
 NEVER = ("zste/1>=101",)  # a guard that always fails
 SMALL = {"takes": 1, "eval_takes": 1, "base_steps": 5, "steps_a": 2, "steps_b": 5, "batch_sizes": (6,)}
+
+
+def experiment_view(storage: Path) -> dict[str, Any]:
+    """What the leaderboard's link opens in MLflow."""
+    client = MlflowClient(f"sqlite:///{storage / 'mlflow.db'}")
+    tags = client.get_experiment_by_name("tclap").tags
+    (state,) = (value for key, value in tags.items() if key.startswith(VIEW_TAG))
+    return json.loads(state)
 
 
 @pytest.fixture
@@ -102,10 +115,20 @@ def test_a_search_tells_its_study_what_was_stopped_and_tries_it_again_without_th
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 2
     assert [trial.constraints for trial in study.trials] == [{"stopped_early": 0.8}] * 2
     assert study.best_trials == []
+    said = capsys.readouterr().out
+    assert "best so far" not in said, "what was stopped is not the best"
+    view = experiment_view(tmp_path)
+    assert "params.`coefficients.alpha_st`" in view["selectedColumns"], "known before anything has been tried"
     assert "stopped at step 1" in (tmp_path / "search" / "leaderboard.md").read_text()
     run(stop_early=True, guard=NEVER)
     assert len(began) == 2
+    capsys.readouterr()
     study = run()
+    said = capsys.readouterr().out
+    ended = [line for line in said.splitlines() if line.startswith("[")]
+    assert "best so far" in ended[0]
+    assert "best so far" in ended[1] or re.search(r"  best \d+\.\d \(", ended[1])
+    assert "search: leaderboard" in said
     assert began[2:] == began[:2]
     whole = [trial for trial in study.trials if not trial.constraints]
     assert {trial.number for trial in study.best_trials} <= {trial.number for trial in whole}

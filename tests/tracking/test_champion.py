@@ -16,9 +16,16 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> MlflowClient:
     folder = tmp_path_factory.mktemp("registry")
     client, experiment = tracking.connect(f"sqlite:///{folder / 'mlflow.db'}", folder)
     client.create_registered_model(champion.MODEL)
-    for sweep, value, digest in (("good", 97.6, "a"), ("worse", 60.0, "a"), ("elsewhere", 99.0, "b")):
+    versions = (
+        ("good", 97.6, "a", 4),
+        ("worse", 60.0, "a", 4),
+        ("elsewhere", 99.0, "b", 4),
+        ("other-fold", 99.0, "a", 3),
+    )
+    for sweep, value, digest, fold in versions:
         parent = client.create_run(experiment, tags={"dataset_digest": digest})
         run = client.create_run(experiment, tags={"mlflow.parentRunId": parent.info.run_id})
+        client.log_param(run.info.run_id, "data.eval_folds", [fold])
         client.log_metric(run.info.run_id, METRIC, value)
         client.log_metric(run.info.run_id, "zste_test/order", value - 1)
         client.create_model_version(champion.MODEL, "file:///nowhere", run.info.run_id, tags={"sweep": sweep})
@@ -46,10 +53,12 @@ def test_the_first_is_the_champion_until_another_is_promoted(client: MlflowClien
     assert champion.champion_now(client) == "2"
 
 
-def test_scores_on_different_datasets_are_not_compared_in_silence(client: MlflowClient) -> None:
+@pytest.mark.parametrize("number", ["3", "4"], ids=["dataset", "fold"])
+def test_scores_on_other_items_are_not_compared_in_silence(client: MlflowClient, number: str) -> None:
     champion.promote(client, "1")
-    assert "different datasets" in said(client, "3", promoted=True)
-    assert champion.champion_now(client) == "3"
+    assert "were not scored on the same items" not in said(client, "2")
+    assert "were not scored on the same items" in said(client, number, promoted=True)
+    assert champion.champion_now(client) == number
 
 
 def test_a_version_without_that_metric_still_stands_with_its_name(client: MlflowClient) -> None:

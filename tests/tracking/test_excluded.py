@@ -1,5 +1,6 @@
 """A configuration that is excluded stays in MLflow, and neither table nor ranking has it."""
 
+import json
 from pathlib import Path
 
 from tclap.config import config_hash
@@ -10,6 +11,7 @@ from tclap.sweep import steering
 from tclap.sweep.claim import claim_name
 from tclap.sweep.ledger import Result, write_result
 from tclap.tracking import runs as tracking
+from tclap.tracking.page import VIEW_TAG, set_up_experiment
 from tclap.tracking.read import read_sweep
 from tclap.training import checkpoint
 from tests.helpers import tclap
@@ -35,19 +37,29 @@ def test_excluding_and_taking_in_again(tmp_path: Path, mini, monkeypatch) -> Non
     def ranked() -> set[str]:
         return {trial.config_hash for trial in read_sweep(client, experiment, "s").trials}
 
+    link = set_up_experiment(client, experiment, "s", "zste/1", ["zste/1"])
+
+    def seen() -> set[str]:
+        """What the leaderboard in MLflow shows."""
+        (view,) = (json.loads(v) for k, v in client.get_experiment(experiment).tags.items() if k.startswith(VIEW_TAG))
+        return {run.data.tags["config_hash"] for run in client.search_runs([experiment], view["searchFilter"])}
+
     name = config_hash(BAD)
+    assert seen() == {config_hash(GOOD), name}
     assert ranked() == {config_hash(GOOD), name}
     said = tclap("exclude", "s", name[:5], "--why", WHY, "--storage", tmp_path)
     assert f"excluded: {name}" in said
     assert "1 runs in MLflow" in said
     assert steering.excluded(tmp_path / "s") == {name: WHY}
-    assert ranked() == {config_hash(GOOD)}
+    assert ranked() == seen() == {config_hash(GOOD)}
+    assert set_up_experiment(client, experiment, "s", "zste/1", ["zste/1"], some_excluded=True) == link
+    assert seen() == {config_hash(GOOD)}
     runs = tracking.find_runs(client, experiment, {"sweep": "s", "config_hash": name})
     assert [(run.data.tags["excluded"], run.info.status) for run in runs] == [(WHY, "FINISHED")]
     assert WHY in tclap("runs", "s", "--storage", tmp_path)
 
     tclap("exclude", "s", name, "--undo", "--storage", tmp_path)
-    assert ranked() == {config_hash(GOOD), name}
+    assert ranked() == seen() == {config_hash(GOOD), name}
     assert steering.excluded(tmp_path / "s") == {}
     printed = tclap("compare", "s", "s", "--storage", tmp_path)
     assert "no setting differs between them" in printed
