@@ -196,6 +196,9 @@ def test_train_and_score_without_ray(tclap, capsys, root, tmp_path):
     assert {"mlflow.user", "mlflow.source.name"} <= stage_b.data.tags.keys()
     assert stage_b.data.tags["mlflow.note.content"].startswith("A run of **tclap train**: stage B (which order) after")
     assert "system/cpu_utilization_percentage" in stage_b.data.metrics
+    assert {"train_s", "best/zste/order", "best_step/zste/order"} <= stage_b.data.metrics.keys()
+    assert client.get_experiment(experiment_id).tags["mlflow.experimentKind"] == "custom_model_development"
+    assert f"/runs/{stage_b.info.run_id}?" in out
     assert [m.step for m in client.get_metric_history(stage_b.info.run_id, "train/loss")] == [0, 1, 2]
     assert sorted(m.step for m in client.get_metric_history(stage_b.info.run_id, "zste/order")) == [2, 3]
     assert {"checkpoint", "scores.json"} <= {file.path for file in client.list_artifacts(stage_b.info.run_id)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.table import Table
 
 from tclap.config import Configuration
 from tclap.console import NARROW, console
+from tclap.data import captions
 from tclap.evaluation.order import ORDER_COLUMNS
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
 from tclap.places import UserPath, cache_folder, check_writable
@@ -104,7 +106,7 @@ class Best(SweepFlags):
         alias = champion.alias_of(sweep.name)
         console.print(f"{done} {champion.MODEL} version {version.number}, alias {alias}: {how}")
         _choose_champion(client, version.number, metric, self.promote)
-        _say_how_to_load(f"models:/{champion.MODEL}@{alias}", uri, self.storage)
+        _say_how_to_load(f"models:/{champion.MODEL}@{alias}", uri, self.storage, _example(client, chosen))
 
 
 def _choose_champion(client: MlflowClient, number: str, metric: str, promoted: bool) -> None:
@@ -238,10 +240,18 @@ def _mean_interval(scores: Sequence[Logged], name: str, signed: bool = False) ->
     return f"{low:+.1f} to {high:+.1f}" if signed else f"{low:.1f}–{high:.1f}"
 
 
-def _say_how_to_load(address: str, uri: str, storage: Path) -> None:
+def _example(client: MlflowClient, trial: Trial) -> str:
+    """A caption of the sounds that the trial was scored on, since mini knows no other words."""
+    from tclap.tracking.artifacts import read_class_names
+
+    first, second, *_ = [*read_class_names(client, trial.run_id), "dog", "cat"]
+    return captions.before(first, second)
+
+
+def _say_how_to_load(address: str, uri: str, storage: Path, text: str) -> None:
     console.print("to use it in Python:")
     console.print(f'  import mlflow; mlflow.set_tracking_uri("{shown(uri)}")')
-    question = '{"audio": ["a.wav", "b.wav"], "text": ["dog before cat"]}'
+    question = json.dumps({"audio": ["a.wav", "b.wav"], "text": [text]})
     console.print(f'  mlflow.pyfunc.load_model("{address}").predict({question})')
     flag = "" if storage == Path("runs") else f" --storage {shlex.quote(str(storage))}"
-    console.print(f'or: tclap score {address} a.wav b.wav "dog before cat"{flag}')
+    console.print(f"or: tclap score {address} a.wav b.wav {shlex.quote(text)}{flag}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import time
 import traceback
 from pathlib import Path
 from typing import Literal
@@ -32,12 +33,13 @@ from tclap.experiment import (
 from tclap.flags import SweepName, TrainingFlags
 from tclap.models.protocol import ContrastiveModel
 from tclap.places import cache_folder, check_writable, checkpoint_folder, local_folder
-from tclap.sweep.curve import SHOWN, is_scored
+from tclap.sweep.curve import SHOWN, Curve, best_metrics, is_scored
 from tclap.tracking import runs
 from tclap.tracking.beside import RunBeside
+from tclap.tracking.page import run_link
 from tclap.tracking.provenance import log_origin
 from tclap.tracking.runs import MlflowClient
-from tclap.tracking.uri import answering, tracking_uri
+from tclap.tracking.uri import answering, browse_command, page_at, tracking_uri
 from tclap.training import checkpoint
 from tclap.training.base import base_checkpoint
 from tclap.training.stage import Report
@@ -117,12 +119,12 @@ class Train(TrainingFlags):
                 client, experiment_id = runs.connect(uri, self.storage)
         model = checkpoint.load(base_of(workspace, configuration))
         model.module().to(device)
-        stage_a_run_id = None
+        run_id = None  # of stage A, then of the last stage
         for part in filter(None, (configuration.parent, configuration)):
-            opened = functools.partial(self._open_run, client, experiment_id, workspace, part, stage_a_run_id)
+            opened = functools.partial(self._open_run, client, experiment_id, workspace, part, run_id)
             with RunBeside(opened, active=self.track) as run:
                 try:
-                    scores, place, stage_a_run_id = self._train(workspace, part, model, run)
+                    scores, place, run_id = self._train(workspace, part, model, run)
                 except KeyboardInterrupt:
                     run.killed()
                     raise
@@ -130,6 +132,10 @@ class Train(TrainingFlags):
                     run.failed(traceback.format_exc())
                     raise
         print_scores(scores)
+        if uri is not None and run_id is not None:
+            if uri.startswith("sqlite"):
+                console.print(f"to browse: {browse_command(uri)}")
+            console.print(f"then open {run_link(page_at(uri), experiment_id, run_id)}")
         console.print(f"checkpoint: {place}")
 
     def _open_run(
@@ -150,6 +156,7 @@ class Train(TrainingFlags):
     ) -> tuple[dict[str, Score], Path, str | None]:
         """Train one stage and score it: its scores, its checkpoint and its run's id."""
         losses: list[float] = []
+        curve: Curve = {}
         letter, data = part.stages[-1], part.data
 
         def report(step: int, metrics: dict[str, float]) -> None:
@@ -158,18 +165,24 @@ class Train(TrainingFlags):
 
         def look(steps_done: int) -> bool:
             scores = evaluate(workspace, data, model, data.eval_folds)
-            values = metric_values(scores)
+            curve[steps_done] = values = metric_values(scores)
             shown = ", ".join(f"{name} {values[name]:.1f}" for name in SHOWN if name in values)
             console.print(f"stage {letter}, step {steps_done}: {shown}")
             run.score(steps_done, runs.score_metrics(scores))
             return False
 
         look_at = functools.partial(is_scored, every=self.evaluate_every)
+        began = time.perf_counter()
         train(workspace, part, model, seed=self.seed, report=report, look=look, look_at=look_at)
+        train_s = time.perf_counter() - began
         place = local_folder(checkpoint_folder(self.storage / self.name, part, self.seed))
         checkpoint.save(place, model, provenance(workspace, part, self.seed))
         scores, details = evaluate_closely(workspace, data, model, data.eval_folds)
-        run_id = run.finish(scores, place, {}, part.optimiser.steps, details) if self.track else None
+        steps = part.optimiser.steps
+        if curve:
+            curve[steps] = metric_values(scores)
+        extra = {"train_s": train_s, **best_metrics(curve)}
+        run_id = run.finish(scores, place, extra, steps, details) if self.track else None
         console.print(
             f"stage {letter} of {config_hash(part)}: {len(losses)} steps, loss {losses[0]:.3f} -> {losses[-1]:.3f}"
         )

@@ -14,6 +14,7 @@ from pydantic_settings import CliPositionalArg
 from rich.table import Table
 
 from tclap.console import VERBATIM, console
+from tclap.data import captions
 from tclap.data.dataset import on_disk
 from tclap.data.layouts import SOUNDS
 from tclap.errors import InputError
@@ -68,9 +69,11 @@ class Score(TrainedModel):
         model = self.load()
         model.module().to("cuda" if torch.cuda.is_available() else "cpu")
         cosines = similarities(model, audio, texts)
+        unread = _unread(model, texts)
         table = Table("cosine", *texts)
         for path, row in cosines.iterrows():
-            table.add_row(str(path), *(f"{value:.3f}" for value in row))
+            cells = zip(texts, row, strict=True)
+            table.add_row(str(path), *("n/a" if text in unread else f"{value:.3f}" for text, value in cells))
         console.print(table)
         _say_unknown_words(model, texts)
         if longer := cosines.attrs[LONGER]:
@@ -81,6 +84,15 @@ class Score(TrainedModel):
             )
 
 
+def _unread(model: ContrastiveModel, texts: Sequence[str]) -> list[str]:
+    """Texts that name no sound that the model knows: all such texts of a form are the same to it."""
+    if not isinstance(model, Mini):
+        return []
+    of_templates = set(captions.vocabulary(()))
+    unknown = {text: set(model.unknown_words(text)) for text in texts}
+    return [text for text in texts if unknown[text] and set(captions.words(text)) <= unknown[text] | of_templates]
+
+
 def _say_unknown_words(model: ContrastiveModel, texts: Sequence[str]) -> None:
     """Name the words that a model with a vocabulary of its own (mini) cannot tell apart, and what it knows."""
     if not isinstance(model, Mini):
@@ -89,8 +101,8 @@ def _say_unknown_words(model: ContrastiveModel, texts: Sequence[str]) -> None:
     if any(unknown.values()):
         told = "; ".join(f"{', '.join(found)} in {text!r}" for text, found in unknown.items() if found)
         console.print(
-            f"note: {model.name} does not know {told}: all such words are one word to it, so these cosines say little. "
-            f"It knows the words of its training captions: {', '.join(model.vocabulary)}",
+            f"note: {model.name} does not know {told}: all such words are one word to it, so these cosines say little, "
+            f"or nothing (n/a). It knows the words of its training captions: {', '.join(model.vocabulary)}",
             style="yellow",
         )
 

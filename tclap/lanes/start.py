@@ -30,9 +30,7 @@ from tclap.tracking import runs as tracking
 from tclap.tracking.excluded import tag_excluded
 from tclap.tracking.provenance import log_origin
 from tclap.tracking.reconcile import reconcile, rename
-from tclap.tracking.uri import shown
-
-LOCAL_PAGE = "http://127.0.0.1:5000"  # where `mlflow ui` over SQLite is, by the command that is printed
+from tclap.tracking.uri import page_at
 
 
 @dataclass(frozen=True)
@@ -124,8 +122,7 @@ def open_store(start: Start, varying: Sequence[Axis] | None = None) -> Store:
             tag_excluded(client, experiment_id, name, left_out)  # a run that was logged again has no tag
         if varying is not None:
             rename(client, experiment_id, name, run_id, varying)
-    page = LOCAL_PAGE if uri.startswith("sqlite") else shown(settings.mlflow_page or uri)
-    return Store(client, experiment_id, run_id, uri, page)
+    return Store(client, experiment_id, run_id, uri, page_at(uri, settings.mlflow_page))
 
 
 def sweep_of(start: Start, store: Store, varying: Sequence[Axis], objectives: Sequence[str]) -> Sweep:

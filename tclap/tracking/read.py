@@ -23,6 +23,7 @@ from tclap.redact import shown
 from tclap.report.grid import STOPPED_AT, About
 from tclap.report.tables import ROWS, about_scores, long_frame
 from tclap.tracking import runs as tracking
+from tclap.tracking.artifacts import read_score_facts
 from tclap.tracking.excluded import EXCLUDED
 from tclap.tracking.page import run_link
 from tclap.tracking.uri import check_not_deleted, database_file
@@ -62,7 +63,7 @@ class SweepRecord:
 
     def about(self, client: MlflowClient) -> About:
         """What its tables say of their origin, from the scores.json of each run."""
-        scores = (tracking.read_score_facts(client, trial.run_id) for trial in self.trials)
+        scores = (read_score_facts(client, trial.run_id) for trial in self.trials)
         return about_scores((trial.configuration for trial in self.trials), scores, self.sound)
 
     def links(self) -> dict[tuple[str, int], str]:

@@ -5,14 +5,11 @@ Runs are found by their tags, so whoever comes again (a retry, a resumed sweep) 
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import socket
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +22,14 @@ from tclap.axes import Axis, label
 from tclap.config import Configuration, config_hash
 from tclap.errors import InputError
 from tclap.evaluation.details import Details
-from tclap.evaluation.details import to_json as details_json
 from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import metric_values
-from tclap.places import DETAILS, Place
+from tclap.places import Place
 from tclap.redact import shown
 from tclap.report.run_note import run_line, scores_note
 from tclap.sweep.ledger import Result
-from tclap.tracking.page import NOTE_TAG, extend_note, log_checkpoint_model
+from tclap.tracking.artifacts import log_details, log_score_facts
+from tclap.tracking.page import KIND_TAG, NOTE_TAG, TRAINING, extend_note, log_checkpoint_model
 from tclap.tracking.provenance import copy_origin, versions
 from tclap.tracking.uri import answering as answering
 from tclap.tracking.uri import check_not_deleted, database_file
@@ -42,9 +39,7 @@ from tclap.tracking.uri import tracking_uri as tracking_uri
 EXPERIMENT = "tclap"
 KIND_SWEEP, KIND_TRIAL, KIND_STAGE_A, KIND_TRAIN = "sweep", "trial", "stage_a", "train"
 TRACEBACK = "traceback.txt"
-SCORES_FILE = "scores.json"  # value, interval, n and chance of every score
 ALWAYS_SCORED = "zste/1"  # at every step at which the suite was scored
-PAIRS_FILE = "order_by_pair.csv"  # percent right: rows are the class that comes first, columns the second
 BOUNDS = ("zste_low/", "zste_high/")  # what the metrics of an interval's ends begin with
 ASKED = "asked."  # before a setting that may be another one at every start
 STOPPED_AT, STOPPED_WHY = "stopped_at", "stopped_why"  # tags of a run that was stopped early
@@ -69,7 +64,7 @@ def connect(uri: str, storage: Place) -> tuple[MlflowClient, str]:
     beside = storage.resolve() if isinstance(storage, Path) else database.parent if database else None
     location = (beside / "mlartifacts").as_uri() if database and beside else None
     try:
-        return client, client.create_experiment(EXPERIMENT, artifact_location=location)
+        return client, client.create_experiment(EXPERIMENT, artifact_location=location, tags={KIND_TAG: TRAINING})
     except MlflowException as error:
         if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
             raise
@@ -236,10 +231,9 @@ def finish(
     """
     client.log_artifacts(run_id, str(checkpoint), "checkpoint")
     log_score_facts(client, run_id, scores)
-    extend_note(client, run_id, scores_note(scores, stopped))
     if details is not None:
-        client.log_text(run_id, details_json(details), DETAILS)
-        client.log_text(run_id, details.pairs().to_csv(lineterminator="\n"), PAIRS_FILE)
+        log_details(client, run_id, details)
+    extend_note(client, run_id, scores_note(scores, stopped))
     values = {} if logged else {**score_metrics(scores), **extra}
     early = {STOPPED_AT: str(step), STOPPED_WHY: stopped} if stopped else {}
     log_checkpoint_model(client, run_id, values, step, int(time.time() * 1000), run_tags={"done": "true", **early})
@@ -255,20 +249,6 @@ def go_on(client: MlflowClient, run_id: str) -> None:
         client.delete_logged_model(model.model_id)
     for key in ("done", STOPPED_WHY, STOPPED_AT):  # the last is what says that there is something to take back
         client.delete_tag(run_id, key)
-
-
-def log_score_facts(client: MlflowClient, run_id: str, scores: Mapping[str, Score]) -> None:
-    """Value, interval, n and chance of every score as one artifact, `scores.json`."""
-    client.log_dict(run_id, {name: asdict(score) for name, score in scores.items()}, SCORES_FILE)
-
-
-def read_score_facts(client: MlflowClient, run_id: str) -> dict[str, Score]:
-    """What `log_score_facts` wrote; empty for a run that has none."""
-    if not any(file.path == SCORES_FILE for file in client.list_artifacts(run_id)):
-        return {}
-    with tempfile.TemporaryDirectory() as scratch:
-        text = Path(client.download_artifacts(run_id, SCORES_FILE, scratch)).read_text(encoding="utf-8")
-    return {name: Score(**score) for name, score in json.loads(text).items()}
 
 
 def fail(client: MlflowClient, run_id: str, trace: str) -> None:

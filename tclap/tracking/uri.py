@@ -25,6 +25,7 @@ from tclap.errors import InputError
 from tclap.places import Place
 from tclap.redact import shown
 
+LOCAL_PAGE = "http://127.0.0.1:5000"  # where `browse_command` puts it
 VARIABLE = "MLFLOW_TRACKING_URI"
 SQLITE = re.compile(r"(sqlite(?:\+\w+)?):(/{0,3})(.*)", re.DOTALL)
 ERRORS = (MlflowException, SQLAlchemyError, RequestException, ImportError, OSError)  # what opening a store raises
@@ -93,6 +94,11 @@ def database_file(uri: str) -> Path | None:
     """The file of a SQLite store, by its absolute address; None for another one."""
     found = SQLITE.fullmatch(uri)
     return Path(found[3].partition("?")[0]) if found else None
+
+
+def page_at(uri: str, named: str | None = None) -> str:
+    """Where a browser finds MLflow: as `named`, or by `browse_command`, or else where the store is."""
+    return LOCAL_PAGE if uri.startswith("sqlite") else shown(named or uri)
 
 
 def browse_command(uri: str) -> str:

@@ -172,15 +172,16 @@ def test_champion_loads_in_a_fresh_process_and_says_what_the_trial_does(
 
 def test_score_prints_the_champions_similarities(store: Store, winners: list[Trial], root: Path) -> None:
     audio = sorted((root / "audio").glob("*.wav"))[:2]
-    printed = tclap("score", ADDRESS, *audio, "hum before tick", "a tick", "--storage", store.storage)
+    printed = tclap("score", ADDRESS, *audio, "hum before ticks", "ticks", "--storage", store.storage)
     best = max(winners, key=lambda trial: trial.metrics[METRIC])
     place = store.checkpoint(best.config_hash, best.seed)
-    expected = similarities(checkpoint.load(place), [str(p) for p in audio], ["hum before tick", "a tick"])
+    expected = similarities(checkpoint.load(place), [str(p) for p in audio], ["hum before ticks", "ticks"])
     for value in expected.to_numpy().ravel():
         assert f"{value:.3f}" in printed
-    assert tclap("score", place, *audio, "hum before tick", "a tick") == printed
+    assert tclap("score", place, *audio, "hum before ticks", "ticks") == printed
     asked = " ".join(tclap("score", place, *audio, "dog before cat", "hum before ticks").split())
     assert "note: mini does not know dog, cat in 'dog before cat': all such words are one word to it" in asked
+    assert asked.count(" n/a ") == len(audio), "one cosine of each sound says nothing"
     assert "does not know" not in tclap("score", place, *audio, "hum before ticks")
 
 

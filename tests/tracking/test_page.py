@@ -11,6 +11,7 @@ from tclap.axes import find_axis
 from tclap.evaluation.statistics import Score
 from tclap.tracking import page
 from tclap.tracking import runs as tracking
+from tclap.tracking.artifacts import log_score_facts, read_class_names, read_score_facts
 
 
 @pytest.fixture
@@ -89,10 +90,10 @@ def test_a_checkpoint_is_a_model_with_the_scores_of_its_step(client: tuple[Mlflo
 
 def test_n_and_chance_are_one_artifact(client: tuple[MlflowClient, str, str]) -> None:
     store, _, run_id = client
-    assert tracking.read_score_facts(store, run_id) == {}
+    assert read_score_facts(store, run_id) == {}
     scores = {"1": Score(70.0, 60.0, 80.0, 90, 10.0), "3A": Score(50.0, 40.0, 60.0, 180, 100 / 3)}
-    tracking.log_score_facts(store, run_id, scores)
-    assert tracking.read_score_facts(store, run_id) == scores
+    log_score_facts(store, run_id, scores)
+    assert read_score_facts(store, run_id) == scores
     assert store.get_run(run_id).data.metrics == {}
 
 
@@ -107,3 +108,10 @@ def test_the_parent_carries_the_winners_scores(client: tuple[MlflowClient, str, 
         page.run_link("http://h:5000/", "1", "r")
         == "http://h:5000/#/experiments/1/runs/r?workflowType=machine_learning"
     )
+
+
+def test_a_run_says_which_sounds_it_was_scored_on(client: tuple[MlflowClient, str, str]) -> None:
+    store, _, run_id = client
+    assert read_class_names(store, run_id) == []
+    store.log_text(run_id, 'i,"hum, low",tick\n"hum, low",,90.0\ntick,80.0,\n', "order_by_pair.csv")
+    assert read_class_names(store, run_id) == ["hum, low", "tick"]
