@@ -52,7 +52,7 @@ docs: .venv/docs  ## the site, with every tutorial executed, in build/site
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m mkdocs build --strict --site-dir build/site
 
 # Not among them: gpu_packing needs a GPU, high_pass real sound, early_stopping a recorded search.
-BENCHMARKS = chunked_memory extraction interval_coverage lane_life precision scale step_cost sweep_overhead
+BENCHMARKS = chunked_memory extraction interval_coverage lane_life order_by_steps precision scale step_cost sweep_overhead
 
 bench: .venv/installed  ## the benchmarks that need nothing but a CPU, one after another: hours
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done

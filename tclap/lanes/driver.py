@@ -111,7 +111,8 @@ def say_receipt(
     spent: Spent,
 ) -> None:
     """Print what was spent beside what was planned: see `receipt`."""
-    text = receipt(start.ledger, before, configurations, planned_s, spent.wall_s, spent.prepared_s)
+    seeds = start.settings.seeds
+    text = receipt(start.ledger, before, configurations, seeds, planned_s, spent.wall_s, spent.prepared_s)
     if text:
         console.print(text)
 

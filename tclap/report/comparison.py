@@ -57,7 +57,7 @@ def compare(one: Iterable[Scored], other: Iterable[Scored], metric: str) -> Comp
             b = np.array([of_second[seed][metric] for seed in seeds])
             rows.append({"configuration": _name(configuration, within), "seeds": len(seeds), **_paired(a, b)})
     if not rows:
-        raise InputError(f"the two have no configuration and seed in common that both have {metric} of")
+        raise InputError(f"there is nothing to compare: no configuration and seed has {metric} in both sweeps")
     table = pd.DataFrame(rows)
     table["p"] = holm(table["p"].to_numpy(float), len(table))
     told = tuple(

@@ -67,5 +67,5 @@ def test_the_same_configurations_on_other_data_have_no_setting_that_differs():
 )
 def test_nothing_in_common_is_one_line(other):
     one = [*scored(row(1), {0: 60.0}), *scored(row(0), {0: 60.0})]
-    with pytest.raises(InputError, match="no configuration and seed in common"):
+    with pytest.raises(InputError, match="no configuration and seed has zste/order in both sweeps"):
         compare(one, other, METRIC)

@@ -92,24 +92,35 @@ def results(configurations, seeds):
 
 def test_the_receipt_says_what_was_planned_and_spent_and_what_sharing_saved(tmp_path):
     ledger = Ledger(tmp_path, results(rows(), (0,)))
-    text = receipt(ledger, set(), rows(), 240.0, 300.0, 29.4)
+    text = receipt(ledger, set(), rows(), (0,), 240.0, 300.0, 29.4)
     # Four configurations of A and B shared one stage-A run of 150 steps, which took 15 s.
     assert text.splitlines() == [
         "receipt: 9 runs in 5.0 min; 4.0 min of training were planned, 4.2 min spent over all lanes",
         "  stages: 4 runs of A and B used 1 of stage A, which saved 450 steps, 0.8 min of training",
-        "  base model and features: ready after 29 s, once for 9 runs",
+        "  base model and features: ready after 29 s, once for 9 runs, which saved up to 3.9 min",
     ]
 
 
 def test_what_an_earlier_start_did_is_not_on_this_receipt_but_its_stage_a_saved_all_of_it(tmp_path):
     ledger = Ledger(tmp_path, results(rows(), (0,)))
     before = set(ledger.results)
-    assert receipt(ledger, before, rows(), None, 1.0, None) == ""
+    assert receipt(ledger, before, rows(), (0,), None, 1.0, None) == ""
     (more,) = rows(5)[9:]
     ledger.add(Result(config_hash(more), 0, {}, 30.0, 300, "here"))
-    assert receipt(ledger, before, rows(5), None, 60.0, 3.0).splitlines() == [
+    assert receipt(ledger, before, rows(5), (0,), None, 60.0, 3.0).splitlines() == [
         "receipt: 1 run in 1.0 min; no time was planned, 0.5 min spent over all lanes",
         "  stages: 1 run of A and B used 1 of stage A, which saved 150 steps, 0.2 min of training",
+    ]
+
+
+def test_the_receipt_counts_the_rest_of_a_stopped_seed_and_the_seeds_that_did_not_run(tmp_path):
+    one, other, *_ = rows()
+    ledger = Ledger(tmp_path)
+    for configuration, seed, steps, stopped_at in ((one, 0, 300, None), (one, 1, 300, None), (other, 0, 60, 60)):
+        ledger.add(Result(config_hash(configuration), seed, {}, steps / 10, steps, "here", stopped_at=stopped_at))
+    assert receipt(ledger, set(), [one, other], (0, 1), None, 60.0, None).splitlines() == [
+        "receipt: 3 runs in 1.0 min; no time was planned, 1.1 min spent over all lanes",
+        "  stopped early: 1 trial, which saved 540 steps, 0.9 min of training",
     ]
 
 
