@@ -12,6 +12,7 @@ from tclap.axes import varying
 from tclap.config import Configuration, config_hash
 from tclap.console import console
 from tclap.data.layouts import read_index
+from tclap.evaluation.zste import BOUNDS
 from tclap.lanes.start import Start, Store
 from tclap.lanes.stopping import this_command
 from tclap.places import staged
@@ -141,7 +142,7 @@ class Board:
             best = self._best(frame)
             seeds = frame.loc[frame["config_hash"] == best, "seed"]
             results = [self._ledger.results[best, seed] for seed in seeds]
-            scores = {k: v for k, v in tracking.mean_metrics(results).items() if not k.startswith(tracking.BOUNDS)}
+            scores = {k: v for k, v in tracking.mean_metrics(results).items() if not k.startswith(BOUNDS)}
             label = hash_labels(frame)[best]
             mlflow_page.log_winner(self._store.client, run_id, label, scores, len(self._ledger.results))
             self._told = len(frame)

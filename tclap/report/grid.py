@@ -14,6 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from tclap.axes import AXES, COEFFICIENTS, shown
+from tclap.evaluation.zste import BOUNDS
 from tclap.report.published import SETTINGS, published
 
 SYMBOL_OF = {axis.column: axis.symbol for axis in AXES} | {"stage": "stage"}
@@ -48,6 +49,7 @@ class Cell:
 
     text: str
     marks: str = ""  # of its footnotes
+    interval: str = ""  # "[96.1, 98.4]": 95% over recordings, of a number that is no mean over seeds
     best: bool = False
     title: str = ""  # shown on hovering
     links: tuple[tuple[str, str], ...] = ()  # (text, URL); one without a text links the cell's own
@@ -98,6 +100,7 @@ def score_grid(
     varied = [name for name in settings if name in ALWAYS or first[name].nunique(dropna=False) > 1]
     texts = {name: [("" if pd.isna(v) else shown(v)) for v in first[name].astype(object)] for name in settings}
     means, halves = means_and_halves(frame, columns)
+    lows, highs = recording_bounds(frame, columns)
     stopped = stopped_steps(frame)
     bold = best_of_column(means.mask(stopped > 0))
     seeds = groups["seed"].apply(list).to_dict()
@@ -108,8 +111,9 @@ def score_grid(
         runs = [(seed, links.get((name, seed), "")) for seed in seeds[name]]
         early = f", stopped at step {stopped.iloc[n]}" if stopped.iloc[n] else ""
         who = Cell(f"ours ({len(runs)}){early}", title=name, links=tuple((str(s), url) for s, url in runs if url))
-        of_columns = zip(means.to_numpy()[n], halves.to_numpy()[n], bold[n], singles[name], strict=True)
-        cells = [_score_cell(mean, half, best, values, name, runs) for mean, half, best, values in of_columns]
+        spreads = zip(halves.to_numpy()[n], lows[n], highs[n], strict=True)
+        of_columns = zip(means.to_numpy()[n], spreads, bold[n], singles[name], strict=True)
+        cells = [_score_cell(mean, spread, best, values, name, runs) for mean, spread, best, values in of_columns]
         lines.append(Line("ours", (*(Cell(texts[key][n]) for key in varied), who, *cells)))
         setting = tuple(settings_of[n].get("stage" if key == "stages" else key) for key in SETTINGS)
         lines += printed.line(setting, {key: texts[key][n] for key in varied})
@@ -148,6 +152,18 @@ def means_and_halves(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.Da
     return means, groups.std().mask(incomplete) * factor
 
 
+def recording_bounds(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Low and high end of the 95% interval over recordings, each [configurations, columns] in the order of `frame`.
+
+    NaN where a configuration has several seeds, whose spread is its interval, and where none was recorded.
+    """
+    groups = frame["config_hash"]
+    one = (groups.groupby(groups, sort=False).size() == 1).to_numpy()[:, None]
+    ends = (frame.reindex(columns=[start + name for name in columns]) for start in BOUNDS)
+    low, high = (values.groupby(groups, sort=False).first() for values in ends)
+    return np.where(one, low.to_numpy(float), np.nan), np.where(one, high.to_numpy(float), np.nan)
+
+
 def best_of_column(means: pd.DataFrame) -> np.ndarray:
     """[configurations, columns] bool: the best mean as shown, and its equals; none if all are equal."""
     rounded = means.round(1)
@@ -158,11 +174,24 @@ def best_of_column(means: pd.DataFrame) -> np.ndarray:
 
 
 def _score_cell(
-    mean: float, half: float, best: bool, values: np.ndarray, name: str, runs: Sequence[tuple[int, str]]
+    mean: float,
+    spread: tuple[float, float, float],
+    best: bool,
+    values: np.ndarray,
+    name: str,
+    runs: Sequence[tuple[int, str]],
 ) -> Cell:
+    half, low, high = spread
     text = "n/a" if np.isnan(mean) else f"{mean:.1f}" if np.isnan(half) else f"{mean:.1f} ± {half:.1f}"
     seeds = ", ".join(f"seed {seed}: {value:.2f}" for (seed, _), value in zip(runs, values, strict=True))
-    return Cell(text, best=best, title=f"{name} {seeds}", links=(("", runs[0][1]),) if runs[0][1] else ())
+    told = "" if np.isnan(low) else f", 95% interval over recordings {low:.1f} to {high:.1f}"
+    return Cell(
+        text,
+        interval="" if np.isnan(low) else f"[{low:.1f}, {high:.1f}]",
+        best=best,
+        title=f"{name} {seeds}{told}",
+        links=(("", runs[0][1]),) if runs[0][1] else (),
+    )
 
 
 def _chance_of(about: About, columns: Sequence[str], fixed: int) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from tclap.errors import InputError
 from tclap.evaluation.details import Details
 from tclap.evaluation.details import to_json as details_json
 from tclap.evaluation.statistics import Score
-from tclap.evaluation.zste import metric_values
+from tclap.evaluation.zste import bound_values, metric_values
 from tclap.places import DETAILS, Place
 from tclap.redact import shown
 from tclap.report.run_note import run_line, scores_note
@@ -45,7 +45,6 @@ TRACEBACK = "traceback.txt"
 SCORES_FILE = "scores.json"  # value, interval, n and chance of every score
 ALWAYS_SCORED = "zste/1"  # at every step at which the suite was scored
 PAIRS_FILE = "order_by_pair.csv"  # percent right: rows are the class that comes first, columns the second
-BOUNDS = ("zste_low/", "zste_high/")  # what the metrics of an interval's ends begin with
 ASKED = "asked."  # before a setting that may be another one at every start
 STOPPED_AT, STOPPED_WHY = "stopped_at", "stopped_why"  # tags of a run that was stopped early
 BATCH_METRICS = 900  # MLflow takes 1000 metrics in one log_batch
@@ -281,11 +280,7 @@ def fail(client: MlflowClient, run_id: str, trace: str) -> None:
 
 def score_metrics(scores: Mapping[str, Score], prefix: str = "zste") -> dict[str, float]:
     """zste/3A, order/moved and so on, with zste_low/ and zste_high/ (95% interval); n and chance are in scores.json."""
-    values = metric_values(scores, prefix)
-    for name, score in scores.items():
-        values[f"{prefix}_low/{name}"] = score.low
-        values[f"{prefix}_high/{name}"] = score.high
-    return values
+    return metric_values(scores, prefix) | bound_values(scores, prefix)
 
 
 def mean_metrics(results: Sequence[Result]) -> dict[str, float]:
