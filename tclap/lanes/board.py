@@ -18,7 +18,7 @@ from tclap.lanes.stopping import this_command
 from tclap.places import staged
 from tclap.report.behind import Behind, look_behind
 from tclap.report.curves import MOST_CURVES, history_frame
-from tclap.report.grid import About, Grid
+from tclap.report.grid import About, Grid, has_order
 from tclap.report.leaderboard import best_line, rank
 from tclap.report.note import sweep_note
 from tclap.report.page import LOSS, Page, write_order_page, write_page
@@ -131,8 +131,7 @@ class Board:
         return result_frame(self._distinct(), self._ledger.results)
 
     def _ranked_by(self, frame: pd.DataFrame) -> tuple[str, ...]:
-        has_order = "order" in frame and bool(frame["order"].notna().all())
-        return self._objectives if has_order or "zste/order" not in self._objectives else OLDER
+        return self._objectives if has_order(frame) or "zste/order" not in self._objectives else OLDER
 
     def _write_note(self, frame: pd.DataFrame, status: str) -> None:
         run_id, objectives = self._store.run_id, self._ranked_by(frame)

@@ -22,6 +22,7 @@ ALWAYS = ("stage", *COEFFICIENTS[:4])  # what tells the rows of Table IV apart; 
 LOWER_IS_BETTER = ("order/bias",)
 MARKS = ("†", "‡", "§", "¶", "‖", "#")
 PAPER_BATCH = "256"
+NO_INTERVAL = 0.5  # points: half of the interval of a number that has none of its own
 STOPPED_AT = "stopped_at"  # a frame's column with the step at which a configuration was stopped early, if some was
 
 
@@ -93,7 +94,7 @@ def score_grid(
     """A line for each configuration of a long frame, and under it the paper's, if Table IV has its setting.
 
     settings: the frame's columns that are settings. Of these, `ALWAYS` and those that vary have a column, and the title
-    names the rest. links: (config_hash, seed) -> URL of the run. The best of each column is marked, equals alike.
+    names the rest. links: (config_hash, seed) -> URL of the run. The best of each column is marked, see `best_cells`.
     """
     groups = frame.groupby("config_hash", sort=False)
     first = groups[[*settings]].first()
@@ -102,7 +103,7 @@ def score_grid(
     means, halves = means_and_halves(frame, columns)
     lows, highs = recording_bounds(frame, columns)
     stopped = stopped_steps(frame)
-    bold = best_of_column(means.mask(stopped > 0))
+    bold = best_cells(frame, columns, about.chance)
     seeds = groups["seed"].apply(list).to_dict()
     singles = {str(name): rows.to_numpy().T for name, rows in groups[[*columns]]}  # [columns, seeds]
     printed, settings_of = _Printed(columns), first.to_dict("records")
@@ -162,6 +163,28 @@ def recording_bounds(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[np.nd
     ends = (frame.reindex(columns=[start + name for name in columns]) for start in BOUNDS)
     low, high = (values.groupby(groups, sort=False).first() for values in ends)
     return np.where(one, low.to_numpy(float), np.nan), np.where(one, high.to_numpy(float), np.nan)
+
+
+def has_order(frame: pd.DataFrame) -> bool:
+    """Whether zste/order can rank a long frame: results of an older version do not have it."""
+    return "order" in frame and bool(frame["order"].notna().all())
+
+
+def best_cells(frame: pd.DataFrame, columns: Sequence[str], chance: Mapping[str, float]) -> np.ndarray:
+    """[configurations, columns] bool: the best of each column, if its whole 95% interval is better than chance.
+
+    The interval is the one that the table shows: over seeds, or of one seed over recordings, else `NO_INTERVAL`. What
+    was stopped early is never best. chance: column -> percent; a column without it is not compared with any.
+    """
+    means, halves = means_and_halves(frame, columns)
+    lows, highs = recording_bounds(frame, columns)
+    half = halves.fillna(NO_INTERVAL).to_numpy()
+    lows = np.where(np.isnan(lows), means.to_numpy() - half, lows)
+    highs = np.where(np.isnan(highs), means.to_numpy() + half, highs)
+    guessed = np.array([chance.get(name, np.nan) for name in columns])
+    better = np.where(np.isin(columns, LOWER_IS_BETTER), highs < guessed, lows > guessed) | np.isnan(guessed)
+    found: np.ndarray = best_of_column(means.mask(stopped_steps(frame) > 0)) & better
+    return found
 
 
 def best_of_column(means: pd.DataFrame) -> np.ndarray:

@@ -29,13 +29,14 @@ ENDS = frozenset(start + name for start in BOUNDS for name in (*SHOWN, *ORDER)) 
 OWN_PREFIXES = ("retrieval/", "order/")  # metrics that a frame calls by their whole name; the others are zste/...
 AXIS_OF = {axis.column: axis for axis in AXES}
 NOTE = (
-    "Percent; bold: the best of a column. Ours: mean over seeds, ± half of its 95% t-interval where there are several. "
+    "Percent; bold: the best of a column, if its whole 95% interval is better than chance (a number without one: by "
+    "half a point). Ours: mean over seeds, ± half of its 95% t-interval where there are several. "
     "3A_order: forward or reversed, chance 50. Rows named *paper* are Table IV as printed (msclap, ESC-50, batch 256)."
 )
 ORDER_NOTE = (
     "Order that cannot be faked. moved: 3A_order at timings that training does not draw. paired: forward and reversed "
     "both right (chance 25). bias: one caption wins for both, so less is better. hard: distractors share a class with "
-    "the clip."
+    "the clip. Bold: as above."
 )
 
 

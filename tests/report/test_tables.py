@@ -116,7 +116,7 @@ def test_chance_stands_in_the_header_and_the_best_is_bold(tmp_path: Path) -> Non
         (config_hash(c), 0): Result(
             config_hash(c),
             0,
-            {name: Score(value, 0, 100, 90, 100 / 3) for name in (*COLUMNS, *EXTRA_COLUMNS)},
+            {name: Score(value, value - 5, value + 5, 90, 100 / 3) for name in (*COLUMNS, *EXTRA_COLUMNS)},
             1.0,
             1,
             "here",
