@@ -58,9 +58,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """A row, by what it is."""
+    """A row, by what it is.
 
-    origin: Literal["ours", "paper"]
+    When a page is sorted, the paper's stays below the row that it follows, and chance at the end with all below it.
+    """
+
+    origin: Literal["ours", "paper", "chance"]
     cells: tuple[Cell, ...]
 
 

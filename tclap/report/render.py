@@ -43,7 +43,8 @@ def _markdown_cell(cell: Cell, line: Line) -> str:
     text = cell.text.replace("|", r"\|")
     if cell.best:
         text = f"**{text}**"
-    return (f"*{text}*" if line.origin == "paper" and text == "paper" else text) + cell.marks
+    # "paper", or "paper CLAP" where the paper has several models
+    return (re.sub("^paper", "*paper*", text) if line.origin == "paper" else text) + cell.marks
 
 
 def html_table(grid: Grid, sortable: bool = True) -> str:
