@@ -29,6 +29,7 @@ TEMPORAL = ("3A", "3B", "4A", "4B")
 ORDER = ("order/moved", "order/paired")
 # Metrics that have an interval of their own, unlike the means over columns.
 SCORED = (*(f"zste/{name}" for name in (*COLUMNS, *EXTRA_COLUMNS, *HARD_COLUMNS)), *ORDER, "order/bias")
+BOUNDS = ("zste_low/", "zste_high/")  # what the metrics of an interval's ends begin with
 CANDIDATES = 50  # of tasks 4 and 5B, if the captions suffice
 
 
@@ -289,6 +290,12 @@ def metric_values(scores: Mapping[str, Score], prefix: str = "zste") -> dict[str
         own = prefix == "zste" and name.startswith("order/")  # order/moved and so on have a place of their own
         values[name if own else f"{prefix}/{name}"] = score.value
     return values
+
+
+def bound_values(scores: Mapping[str, Score], prefix: str = "zste") -> dict[str, float]:
+    """Both ends of each score's 95% interval: zste_low/3A, zste_high/order/moved and so on."""
+    lows = {f"{prefix}_low/{name}": score.low for name, score in scores.items()}
+    return lows | {f"{prefix}_high/{name}": score.high for name, score in scores.items()}
 
 
 def summary(scores: Mapping[str, Score]) -> dict[str, float]:

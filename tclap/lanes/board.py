@@ -12,12 +12,13 @@ from tclap.axes import AXES, Axis, varying
 from tclap.config import Configuration, config_hash
 from tclap.console import console
 from tclap.data.layouts import read_index
+from tclap.evaluation.zste import BOUNDS
 from tclap.lanes.start import Start, Store
 from tclap.lanes.stopping import this_command
 from tclap.places import staged
 from tclap.report.behind import Behind, look_behind
 from tclap.report.curves import MOST_CURVES, history_frame
-from tclap.report.grid import About, Grid
+from tclap.report.grid import About, Grid, has_order
 from tclap.report.leaderboard import best_line, rank, ranking_cells
 from tclap.report.note import sweep_note
 from tclap.report.page import LOSS, Page, write_order_page, write_page
@@ -142,8 +143,7 @@ class Board:
         return result_frame(self._distinct(), self._ledger.results)
 
     def _ranked_by(self, frame: pd.DataFrame) -> tuple[str, ...]:
-        has_order = "order" in frame and bool(frame["order"].notna().all())
-        return self._objectives if has_order or "zste/order" not in self._objectives else OLDER
+        return self._objectives if has_order(frame) or "zste/order" not in self._objectives else OLDER
 
     def _write_note(self, frame: pd.DataFrame, status: str, picture: str = "") -> None:
         """picture: an artifact of the parent run."""
@@ -156,7 +156,7 @@ class Board:
             best = self._best(frame)
             seeds = frame.loc[frame["config_hash"] == best, "seed"]
             results = [self._ledger.results[best, seed] for seed in seeds]
-            scores = {k: v for k, v in tracking.mean_metrics(results).items() if not k.startswith(tracking.BOUNDS)}
+            scores = {k: v for k, v in tracking.mean_metrics(results).items() if not k.startswith(BOUNDS)}
             label = hash_labels(frame)[best]
             mlflow_page.log_winner(self._store.client, run_id, label, scores, len(self._ledger.results))
             self._told = len(frame)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
 from tclap.data.dataset import Dataset
+from tclap.evaluation.details import MOST, Details, Wrong
 from tclap.places import Place, seed_folder_of
 from tclap.report.mistakes import Mistake, heard, licence_note
 from tclap.sweep.ledger import read_details
@@ -19,12 +20,12 @@ class Behind:
 
     by_pair: Mapping[str, pd.DataFrame] = field(default_factory=dict)  # title -> percent right, first × second class
     mistakes: Sequence[Mistake] = ()
-    mistakes_of: str = ""
+    mistakes_of: str = ""  # whose, even if there are none; empty if nobody looked
     licence: str = ""
 
 
 def look_behind(sweep: Place, config_hash: str, seeds: Sequence[int], label: str, dataset: Dataset) -> Behind:
-    """Behind one configuration of the sweep in folder `sweep`: pairs as means over `seeds`, mistakes of the first one.
+    """Behind one configuration of the sweep in folder `sweep`: pairs as means over `seeds`, the worst mistakes of all.
 
     dataset: the sweep's. Raises InputError if a details file or a clip cannot be read.
     """
@@ -35,10 +36,19 @@ def look_behind(sweep: Place, config_hash: str, seeds: Sequence[int], label: str
     squares = [details.pairs() for details in found.values()]
     mean = sum(squares[1:], squares[0]) / len(squares)
     said = f"mean of {len(found)} seeds" if len(found) > 1 else f"seed {min(found)}"
-    first = min(found)
+    every = [*found.values()]
     return Behind(
         {f"{label}, percent right, {said}": mean},
-        heard(found[first], dataset),
-        f"{label}, seed {first}",
+        heard(replace(every[0], wrong=worst(every, dataset)), dataset),
+        f"{label}, seed{'s' * (len(found) > 1)} {', '.join(map(str, found))}",
         licence_note(dataset),
     )
+
+
+def worst(seeds: Sequence[Details], dataset: Dataset) -> tuple[Wrong, ...]:
+    """The wrong items of all seeds, as `details.most_wrong` has those of one: the worst of each pair of classes."""
+    every = sorted((one for details in seeds for one in details.wrong), key=lambda o: o.cosine_right - o.cosine_chosen)
+    kept: dict[frozenset[int], Wrong] = {}
+    for one in every:
+        kept.setdefault(frozenset(dataset.class_ids[list(one.window[1:3])].tolist()), one)
+    return tuple(kept.values())[:MOST]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,47 +14,65 @@ from tclap.report.grid import means_and_halves
 from tclap.report.leaderboard import INTERVAL
 
 CHANGE = r"order/change_(\d*\.?\d+)"  # order/moved at one place of the change, as a fraction of the window
+BIGGEST = 36  # pixels of a marker
+MOST_NAMES = 12  # that hovering shows
 
 
-def pareto_figure(ranked: pd.DataFrame, objectives: tuple[str, str], labels: Mapping[str, str]) -> go.Figure:
+def pareto_figure(
+    ranked: pd.DataFrame, objectives: tuple[str, str], labels: Mapping[str, str], stopped: Collection[str] = ()
+) -> go.Figure:
     """A ranking's two objectives against each other, with intervals over seeds; equal points are one, as big as many.
 
-    ranked: see `leaderboard.rank`; labels: config_hash -> name.
+    ranked: see `leaderboard.rank`; labels: config_hash -> name; stopped: config_hash of what was stopped early.
     """
     x, y = objectives
     points = ranked.dropna(subset=[x, y]).assign(name=lambda frame: frame["config_hash"].map(labels))
     points = points.assign(at_x=points[x].round(2), at_y=points[y].round(2))
+    early = points["config_hash"].isin(list(stopped))
+    kinds = (
+        ("stopped early", "#9aa5b4", "circle-open", early),
+        ("other", "#4b5a6b", "circle", ~early & ~points["front"]),
+        ("front", "#d1603d", "circle", points["front"]),
+    )
     figure = go.Figure()
-    for on_front, name, colour in ((False, "other", "#9aa5b4"), (True, "front", "#d1603d")):
+    for name, colour, symbol, chosen in kinds:
         spots = [
-            (
-                *spot,
-                len(rows),
-                "<br>".join(rows["name"].head(12)),
-                rows[x + INTERVAL].iloc[0],
-                rows[y + INTERVAL].iloc[0],
-            )
-            for spot, rows in points[points["front"] == on_front].groupby(["at_x", "at_y"])
+            (*spot, _size(len(rows)), _who(rows["name"]), rows[x + INTERVAL].iloc[0], rows[y + INTERVAL].iloc[0])
+            for spot, rows in points[chosen].groupby(["at_x", "at_y"])
         ]
         if not spots:
             continue
-        xs, ys, counts, names, x_half, y_half = (list(column) for column in zip(*spots, strict=True))
+        xs, ys, sizes, names, x_half, y_half = (list(column) for column in zip(*spots, strict=True))
         figure.add_scatter(
             x=xs,
             y=ys,
-            mode="markers+text",
+            mode="markers",
             name=name,
-            text=[f"×{count}" if count > 1 else "" for count in counts],
-            textposition="top center",
             hovertext=names,
-            marker={"color": colour, "size": [9 + 5 * np.sqrt(count - 1) for count in counts], "opacity": 0.8},
-            error_x={"array": np.nan_to_num(x_half).tolist(), "thickness": 1, "color": colour},
-            error_y={"array": np.nan_to_num(y_half).tolist(), "thickness": 1, "color": colour},
+            marker={"color": colour, "symbol": symbol, "size": sizes, "opacity": 0.8},
+            error_x=_bars(x_half, colour),
+            error_y=_bars(y_half, colour),
         )
-    figure.update_layout(
-        title=f"{y} against {x}; ×n: n configurations at one point", xaxis_title=x, yaxis_title=y, height=520, **LAYOUT
-    )
+    title = f"{y} against {x}; the bigger, the more configurations at one point"
+    figure.update_layout(title=title, xaxis_title=x, yaxis_title=y, height=520, **LAYOUT)
     return figure
+
+
+def _bars(halves: Sequence[float], colour: str) -> dict[str, Any]:
+    """Error bars; none at all where nothing has an interval, since bars without a length are drawn as dashes."""
+    known = np.nan_to_num(halves)
+    return {"array": known.tolist(), "thickness": 1, "color": colour, "visible": bool(known.any())}
+
+
+def _size(count: int) -> float:
+    """Pixels across: as large an area for each configuration, up to a size that hides its neighbours."""
+    return float(min(9 * np.sqrt(count), BIGGEST))
+
+
+def _who(names: pd.Series) -> str:
+    """What shows on hovering: how many there are at a point, and which."""
+    lines = [f"{len(names)} configurations", *names.head(MOST_NAMES)] if len(names) > 1 else [*names]
+    return "<br>".join([*lines, f"and {len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else lines)
 
 
 def change_figure(frame: pd.DataFrame, labels: Mapping[str, str]) -> go.Figure | None:

@@ -14,6 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from tclap.axes import AXES, COEFFICIENTS, shown
+from tclap.evaluation.zste import BOUNDS
 from tclap.report.published import SETTINGS, published
 
 SYMBOL_OF = {axis.column: axis.symbol for axis in AXES} | {"stage": "stage"}
@@ -21,6 +22,7 @@ ALWAYS = ("stage", *COEFFICIENTS[:4])  # what tells the rows of Table IV apart; 
 LOWER_IS_BETTER = ("order/bias",)
 MARKS = ("†", "‡", "§", "¶", "‖", "#")
 PAPER_BATCH = "256"
+NO_INTERVAL = 0.5  # points: half of the interval of a number that has none of its own
 STOPPED_AT = "stopped_at"  # a frame's column with the step at which a configuration was stopped early, if some was
 
 
@@ -48,6 +50,7 @@ class Cell:
 
     text: str
     marks: str = ""  # of its footnotes
+    interval: str = ""  # "[96.1, 98.4]": 95% over recordings, of a number that is no mean over seeds
     best: bool = False
     title: str = ""  # shown on hovering
     links: tuple[tuple[str, str], ...] = ()  # (text, URL); one without a text links the cell's own
@@ -55,9 +58,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """A row, by what it is."""
+    """A row, by what it is.
 
-    origin: Literal["ours", "paper"]
+    When a page is sorted, the paper's stays below the row that it follows, and chance at the end with all below it.
+    """
+
+    origin: Literal["ours", "paper", "chance"]
     cells: tuple[Cell, ...]
 
 
@@ -91,15 +97,16 @@ def score_grid(
     """A line for each configuration of a long frame, and under it the paper's, if Table IV has its setting.
 
     settings: the frame's columns that are settings. Of these, `ALWAYS` and those that vary have a column, and the title
-    names the rest. links: (config_hash, seed) -> URL of the run. The best of each column is marked, equals alike.
+    names the rest. links: (config_hash, seed) -> URL of the run. The best of each column is marked, see `best_cells`.
     """
     groups = frame.groupby("config_hash", sort=False)
     first = groups[[*settings]].first()
     varied = [name for name in settings if name in ALWAYS or first[name].nunique(dropna=False) > 1]
     texts = {name: [("" if pd.isna(v) else shown(v)) for v in first[name].astype(object)] for name in settings}
     means, halves = means_and_halves(frame, columns)
+    lows, highs = recording_bounds(frame, columns)
     stopped = stopped_steps(frame)
-    bold = best_of_column(means.mask(stopped > 0))
+    bold = best_cells(frame, columns, about.chance)
     seeds = groups["seed"].apply(list).to_dict()
     singles = {str(name): rows.to_numpy().T for name, rows in groups[[*columns]]}  # [columns, seeds]
     printed, settings_of = _Printed(columns), first.to_dict("records")
@@ -108,8 +115,9 @@ def score_grid(
         runs = [(seed, links.get((name, seed), "")) for seed in seeds[name]]
         early = f", stopped at step {stopped.iloc[n]}" if stopped.iloc[n] else ""
         who = Cell(f"ours ({len(runs)}){early}", title=name, links=tuple((str(s), url) for s, url in runs if url))
-        of_columns = zip(means.to_numpy()[n], halves.to_numpy()[n], bold[n], singles[name], strict=True)
-        cells = [_score_cell(mean, half, best, values, name, runs) for mean, half, best, values in of_columns]
+        spreads = zip(halves.to_numpy()[n], lows[n], highs[n], strict=True)
+        of_columns = zip(means.to_numpy()[n], spreads, bold[n], singles[name], strict=True)
+        cells = [_score_cell(mean, spread, best, values, name, runs) for mean, spread, best, values in of_columns]
         lines.append(Line("ours", (*(Cell(texts[key][n]) for key in varied), who, *cells)))
         setting = tuple(settings_of[n].get("stage" if key == "stages" else key) for key in SETTINGS)
         lines += printed.line(setting, {key: texts[key][n] for key in varied})
@@ -148,6 +156,40 @@ def means_and_halves(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.Da
     return means, groups.std().mask(incomplete) * factor
 
 
+def recording_bounds(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Low and high end of the 95% interval over recordings, each [configurations, columns] in the order of `frame`.
+
+    NaN where a configuration has several seeds, whose spread is its interval, and where none was recorded.
+    """
+    groups = frame["config_hash"]
+    one = (groups.groupby(groups, sort=False).size() == 1).to_numpy()[:, None]
+    ends = (frame.reindex(columns=[start + name for name in columns]) for start in BOUNDS)
+    low, high = (values.groupby(groups, sort=False).first() for values in ends)
+    return np.where(one, low.to_numpy(float), np.nan), np.where(one, high.to_numpy(float), np.nan)
+
+
+def has_order(frame: pd.DataFrame) -> bool:
+    """Whether zste/order can rank a long frame: results of an older version do not have it."""
+    return "order" in frame and bool(frame["order"].notna().all())
+
+
+def best_cells(frame: pd.DataFrame, columns: Sequence[str], chance: Mapping[str, float]) -> np.ndarray:
+    """[configurations, columns] bool: the best of each column, if its whole 95% interval is better than chance.
+
+    The interval is the one that the table shows: over seeds, or of one seed over recordings, else `NO_INTERVAL`. What
+    was stopped early is never best. chance: column -> percent; a column without it is not compared with any.
+    """
+    means, halves = means_and_halves(frame, columns)
+    lows, highs = recording_bounds(frame, columns)
+    half = halves.fillna(NO_INTERVAL).to_numpy()
+    lows = np.where(np.isnan(lows), means.to_numpy() - half, lows)
+    highs = np.where(np.isnan(highs), means.to_numpy() + half, highs)
+    guessed = np.array([chance.get(name, np.nan) for name in columns])
+    better = np.where(np.isin(columns, LOWER_IS_BETTER), highs < guessed, lows > guessed) | np.isnan(guessed)
+    found: np.ndarray = best_of_column(means.mask(stopped_steps(frame) > 0)) & better
+    return found
+
+
 def best_of_column(means: pd.DataFrame) -> np.ndarray:
     """[configurations, columns] bool: the best mean as shown, and its equals; none if all are equal."""
     rounded = means.round(1)
@@ -158,11 +200,24 @@ def best_of_column(means: pd.DataFrame) -> np.ndarray:
 
 
 def _score_cell(
-    mean: float, half: float, best: bool, values: np.ndarray, name: str, runs: Sequence[tuple[int, str]]
+    mean: float,
+    spread: tuple[float, float, float],
+    best: bool,
+    values: np.ndarray,
+    name: str,
+    runs: Sequence[tuple[int, str]],
 ) -> Cell:
+    half, low, high = spread
     text = "n/a" if np.isnan(mean) else f"{mean:.1f}" if np.isnan(half) else f"{mean:.1f} ± {half:.1f}"
     seeds = ", ".join(f"seed {seed}: {value:.2f}" for (seed, _), value in zip(runs, values, strict=True))
-    return Cell(text, best=best, title=f"{name} {seeds}", links=(("", runs[0][1]),) if runs[0][1] else ())
+    told = "" if np.isnan(low) else f", 95% interval over recordings {low:.1f} to {high:.1f}"
+    return Cell(
+        text,
+        interval="" if np.isnan(low) else f"[{low:.1f}, {high:.1f}]",
+        best=best,
+        title=f"{name} {seeds}{told}",
+        links=(("", runs[0][1]),) if runs[0][1] else (),
+    )
 
 
 def _chance_of(about: About, columns: Sequence[str], fixed: int) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ import pandas as pd
 from tclap.axes import shown as axes_text
 from tclap.errors import InputError
 from tclap.evaluation.statistics import holm, paired_t
+from tclap.evaluation.zste import BOUNDS
 from tclap.places import write_atomically
 from tclap.report.grid import STOPPED_AT, means_and_halves, stopped_steps, text_grid
 from tclap.report.render import html_page, markdown
@@ -31,7 +32,7 @@ NOTE = (
 def column_of(frame: pd.DataFrame, metric: str) -> str:
     """The column of a long frame that holds `metric`. Raises InputError listing the metrics there are."""
     columns = frame.columns.difference([*setting_columns(frame), "seed", STOPPED_AT, "config_hash"], sort=False)
-    known = {metric_of(c): c for c in columns}
+    known = {metric_of(c): c for c in columns if not c.startswith(BOUNDS)}
     known_too = {f"zste/{c}": c for c in columns} | known  # MLflow has order/moved as zste/order/moved, too
     if metric not in known_too:
         raise InputError(f"unknown metric {metric!r}; this sweep has {', '.join(known)}")

@@ -9,7 +9,8 @@ function fixColumns(table) {
   }
   for (const row of table.rows) offsets.forEach((offset, column) => { row.cells[column].style.left = offset; });
 }
-// A cell's number ("72.0 ± 6.6" is 72), or its text; the paper's rows go wherever the row above them goes.
+// A cell's number ("72.0 ± 6.6" is 72), or its text. The paper's rows go wherever the row above them goes, and a row of
+// chance stays at the end with what follows it.
 function keyOf(row, column) {
   const text = row.cells[column].textContent.trim();
   const number = parseFloat(text);
@@ -17,8 +18,10 @@ function keyOf(row, column) {
 }
 function sortBy(table, column, descending) {
   const groups = [];
+  const end = [];
   for (const row of table.tBodies[0].rows) {
-    if (row.classList.contains("paper") && groups.length) groups[groups.length - 1].push(row);
+    if (row.classList.contains("chance") || end.length) end.push(row);
+    else if (row.classList.contains("paper") && groups.length) groups[groups.length - 1].push(row);
     else groups.push([row]);
   }
   const sign = descending ? -1 : 1;
@@ -27,7 +30,7 @@ function sortBy(table, column, descending) {
     if (typeof x !== typeof y) return typeof x === "number" ? -1 : 1;
     return typeof x === "number" ? sign * (x - y) : sign * x.localeCompare(y);
   });
-  table.tBodies[0].append(...groups.flat());
+  table.tBodies[0].append(...groups.flat(), ...end);
 }
 for (const table of document.querySelectorAll("table.scores")) {
   fixColumns(table);

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from tclap.evaluation.details import TASK
 from tclap.places import write_atomically
 from tclap.report.behind import Behind
 from tclap.report.curves import curves_figure
@@ -120,6 +121,11 @@ def _parts(page: Page, ranked: pd.DataFrame) -> list[tuple[str, str, str]]:
         lead = f"<p class=lead>What {html.escape(behind.mistakes_of)} gets most wrong, one for each pair of classes: "
         lead += "the caption that fits, the one that it chose, and their cosines.</p>"
         parts.append(("mistakes", "Hear the mistakes", lead + mistakes_html(behind.mistakes, behind.licence)))
+    elif behind.mistakes_of:
+        items = page.about.items.get(TASK)
+        among = f"{items} items of {TASK}" if items else f"the items of {TASK}"
+        none = f"<p class=lead>Nothing wrong among {among}: {html.escape(behind.mistakes_of)}.</p>"
+        parts.append(("mistakes", "Hear the mistakes", none))
     return parts
 
 

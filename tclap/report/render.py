@@ -13,6 +13,11 @@ LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\
 LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "α": r"$\alpha$", "β": r"$\beta$"}
 LATEX |= {"†": r"\dag{}", "‡": r"\ddag{}", "§": r"\S{}", "¶": r"\P{}", "‖": r"$\Vert$", "≥": r"$\geq$", "≤": r"$\leq$"}
 
+# Where the intervals over recordings are; each format has them where they do not make the table too wide to be read.
+IN_BRACKETS = "In brackets below a number: the 95% interval over recordings, of a row with one seed."
+ON_HOVER = "A row with one seed has 95% intervals over recordings: they show while the pointer is on a number."
+ELSEWHERE = "The 95% intervals over recordings of a row with one seed stand in the .tex and .html of this table."
+
 
 def markdown(grids: Sequence[Grid]) -> str:
     """The grids under each other; each chance level stands in its header, the paper's rows are in italics."""
@@ -30,7 +35,7 @@ def _markdown(grid: Grid) -> str:
     lines.insert(1, "|" + "|".join(":" + "-" * (width + 1) for width in widths) + "|")
     if grid.title:
         lines = [grid.title, "", *lines]
-    notes = [grid.note, *(f"{mark} {text}." for mark, text in grid.footnotes)]
+    notes = [_note(grid, ELSEWHERE), *(f"{mark} {text}." for mark, text in grid.footnotes)]
     return "\n".join([*lines, "", *(f"{note}\n" for note in notes if note)])
 
 
@@ -38,7 +43,8 @@ def _markdown_cell(cell: Cell, line: Line) -> str:
     text = cell.text.replace("|", r"\|")
     if cell.best:
         text = f"**{text}**"
-    return (f"*{text}*" if line.origin == "paper" and text == "paper" else text) + cell.marks
+    # "paper", or "paper CLAP" where the paper has several models
+    return (re.sub("^paper", "*paper*", text) if line.origin == "paper" else text) + cell.marks
 
 
 def html_table(grid: Grid, sortable: bool = True) -> str:
@@ -48,7 +54,8 @@ def html_table(grid: Grid, sortable: bool = True) -> str:
     kind = "scores sortable" if sortable else "scores"
     title = f"<p class=title>{html.escape(grid.title)}</p>" if grid.title else ""
     notes = "".join(f"<p class=note><sup>{mark}</sup> {html.escape(text)}.</p>" for mark, text in grid.footnotes)
-    note = f"<p class=note>{_inline(grid.note)}</p>" if grid.note else ""
+    said = _note(grid, ON_HOVER)
+    note = f"<p class=note>{_inline(said)}</p>" if said else ""
     table = f"<table class='{kind}'><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
     return f"{title}<div class=scroll tabindex=0>{table}</div>{note}{notes}"
 
@@ -104,6 +111,7 @@ def _latex(grid: Grid) -> str:
     if grid.chance:
         rows.append(_latex_row(grid.chance))
     notes = [f"\\textsuperscript{{{_tex(mark)}}} {_tex(text)}." for mark, text in grid.footnotes]
+    notes.append(_tex(_note(grid, IN_BRACKETS).replace("*", "")))
     columns = "l" + "c" * (grid.fixed - 2) + "l" * (grid.fixed > 1) + "r" * (len(grid.headers) - grid.fixed)
     return "\n".join(
         [
@@ -117,7 +125,7 @@ def _latex(grid: Grid) -> str:
             *map(_latex_line, grid.lines),
             r"\bottomrule",
             r"\end{tabular}}",
-            *(rf"\par\smallskip\raggedright {note}" for note in [*notes, _tex(grid.note.replace("*", ""))] if note),
+            *(rf"\par\smallskip\raggedright {note}" for note in notes if note),
             r"\end{table*}",
             "",
         ]
@@ -134,12 +142,22 @@ def _latex_line(line: Line) -> str:
         text = rf"\textbf{{{_tex(cell.text)}}}" if cell.best else _tex(cell.text)
         marks = rf"\textsuperscript{{{_tex(cell.marks)}}}" if cell.marks else ""
         cells.append((rf"\emph{{{text}}}" if line.origin == "paper" and text else text) + marks)
-    return " & ".join(cells) + r" \\"
+    if not any(cell.interval for cell in line.cells):
+        return " & ".join(cells) + r" \\"
+    # Beside its number an interval would make the table so wide that nobody could read it once it fits the page.
+    below = [rf"{{\scriptsize {cell.interval}}}" if cell.interval else "" for cell in line.cells]
+    return " & ".join(cells) + " \\\\[-2pt]\n" + " & ".join(below) + r" \\"
 
 
 def _tex(text: str) -> str:
     plain = "".join(LATEX.get(character, character) for character in text)
     return re.sub(r"\$\\alpha\$\\_([a-z]+)", r"$\\alpha_{\\mathrm{\1}}$", plain)
+
+
+def _note(grid: Grid, where: str) -> str:
+    """The grid's note; `where` after it if the grid has intervals over recordings."""
+    has_intervals = any(cell.interval for line in grid.lines for cell in line.cells)
+    return " ".join(filter(None, (grid.note, where if has_intervals else "")))
 
 
 def _inline(note: str) -> str:

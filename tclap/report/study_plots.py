@@ -48,7 +48,8 @@ def study_plots(frame: pd.DataFrame, objectives: Sequence[str], ranked: pd.DataF
     """The figures pareto_front, param_importances, parallel_coordinate and optimization_history of a long frame.
 
     One trial for each configuration, in the order of `frame`, with each objective's mean over seeds. The front needs
-    two or three objectives; importances need `FEWEST_FOR_IMPORTANCES` configurations and an objective that varies.
+    two or three objectives; importances need `FEWEST_FOR_IMPORTANCES` configurations. Importances and paths need an
+    objective that varies.
     What cannot be drawn is left out, and a note says why.
     ranked: the frame's ranking, if it is made already. Raises InputError for an unknown metric.
     """
@@ -63,7 +64,8 @@ def study_plots(frame: pd.DataFrame, objectives: Sequence[str], ranked: pd.DataF
     varying = [name for name in names if settings[name].nunique(dropna=False) > 1]
     notes = _moving_together(settings[varying])
     if not whole.all():
-        notes.append(f"{(~whole).sum()} configurations that were stopped early are on the Pareto front's picture alone")
+        where = "are on the Pareto front's picture alone" if len(objectives) == 2 else "are on no picture"
+        notes.append(f"{(~whole).sum()} configurations that were stopped early {where}")
     if len(means) > MOST_TRIALS:
         kept = _spread(means)
         notes.append(
@@ -74,28 +76,29 @@ def study_plots(frame: pd.DataFrame, objectives: Sequence[str], ranked: pd.DataF
     figures: dict[str, list[go.Figure]] = {}
     if len(objectives) == 2:
         ranked = rank(frame, objectives[0], (), objectives) if ranked is None else ranked
-        figures["pareto_front"] = [pareto_figure(ranked, (objectives[0], objectives[1]), hash_labels(frame))]
+        early = [str(name) for name in whole.index[~whole]]
+        figures["pareto_front"] = [pareto_figure(ranked, (objectives[0], objectives[1]), hash_labels(frame), early)]
     elif len(objectives) == 3:
         figures["pareto_front"] = [optuna.visualization.plot_pareto_front(_study(settings[varying], means))]
     elif len(objectives) > 3:
         notes.append(f"no Pareto front: it can show two or three objectives, not {len(objectives)}")
-    drawn = []
+    drawn = [name for name in objectives if means[name].nunique() > 1]
     if len(means) < FEWEST_FOR_IMPORTANCES:
         notes.append(
             f"no importances: they need {FEWEST_FOR_IMPORTANCES} configurations to tell a setting from luck, "
             f"and there are {len(means)}"
         )
-    elif varying:
-        drawn = [name for name in objectives if means[name].nunique() > 1]
+    if varying:
+        ended = "" if whole.all() else " that ran to its end"
         notes += [
-            f"no importances for {name}: it is {means[name].iloc[0]:g} for every configuration"
+            f"no importances and no paths for {name}: it is {means[name].iloc[0]:g} for every configuration{ended}"
             for name in objectives
             if name not in drawn
         ]
-    if drawn:
+    if drawn and varying and len(means) >= FEWEST_FOR_IMPORTANCES:
         figures["param_importances"] = [_importances(studies[name], name, varying) for name in drawn]
-    if varying:
-        figures["parallel_coordinate"] = [_parallel(settings[varying], means[name]) for name in objectives]
+    if drawn and varying:
+        figures["parallel_coordinate"] = [_parallel(settings[varying], means[name]) for name in drawn]
     figures["optimization_history"] = [
         _readable(optuna.visualization.plot_optimization_history(study, target_name=name), f"{name}, trial by trial")
         for name, study in studies.items()

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
 from tclap.evaluation.statistics import Score
 from tclap.places import write_atomically
-from tclap.report.grid import text_grid
+from tclap.report.grid import Cell, Grid, Line
 from tclap.report.published import published
 from tclap.report.render import html_page, markdown
 from tclap.report.tables import SHOWN
@@ -53,24 +54,24 @@ def frame(scored: Sequence[ScoredModel]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["model", "task", "value", "low", "high", "n", "chance", "note"])
 
 
-def shown_frame(scored: Sequence[ScoredModel]) -> pd.DataFrame:
-    """Text cells: ours, then chance, then the paper's six. What a model has beyond ZSTE's columns follows them."""
+def table_grid(scored: Sequence[ScoredModel]) -> Grid:
+    """Ours, then chance, then the paper's six. What a model has beyond ZSTE's columns follows them."""
     others = dict.fromkeys(task for one in scored for task in one.scores if task not in SHOWN)
     tasks = [*SHOWN, *others]
-    rows = [
-        [
-            one.model,
-            *(_cell(one.scores.get(task)) for task in tasks),
-            "not scored" if one.problem else "random weights: means nothing" if one.untrained else "",
-        ]
-        for one in scored
-    ]
+    lines = []
+    for one in scored:
+        note = "not scored" if one.problem else "random weights: means nothing" if one.untrained else ""
+        lines.append(_line("ours", one.model, [Cell(_text(one.scores.get(task))) for task in tasks], note))
     chances: dict[str, float] = {task: score.chance for one in scored for task, score in one.scores.items()}
-    rows.append(["chance", *(f"{chances[task]:.1f}" if task in chances else "" for task in tasks), ""])
+    cells = [Cell(f"{chances[task]:.1f}" if task in chances else "") for task in tasks]
+    lines.append(_line("chance", "chance", cells))
     for name, printed in printed_columns().items():
-        cells = [f"{printed[task]:.2f}" + "†" * (task == "5A") if task in printed else "" for task in tasks]
-        rows.append([f"*paper* {name}", *cells, ""])
-    return pd.DataFrame(rows, columns=["model", *tasks, "note"])
+        cells = [
+            Cell(f"{printed[task]:.2f}", marks="†" * (task == "5A")) if task in printed else Cell("") for task in tasks
+        ]
+        lines.append(_line("paper", f"paper {name}", cells))
+    problems = [f"{one.model} is not scored: {one.problem}." for one in scored if one.problem]
+    return Grid(("model", *tasks, "note"), tuple(lines), fixed=1, note=" ".join([*problems, NOTE]))
 
 
 def printed_columns() -> dict[str, dict[str, float]]:
@@ -86,14 +87,16 @@ def printed_columns() -> dict[str, dict[str, float]]:
 def write(scored: Sequence[ScoredModel], stem: Path) -> list[Path]:
     """Write `stem`.csv, .md and .html; returns their paths."""
     paths = [stem.with_suffix(suffix) for suffix in (".csv", ".md", ".html")]
-    shown = shown_frame(scored)
-    notes = [f"{one.model} is not scored: {one.problem}" for one in scored if one.problem]
     write_atomically(paths[0], frame(scored).to_csv(index=False, lineterminator="\n"))
-    grid = text_grid(shown, note=" ".join([*(f"{note}." for note in notes), NOTE]), fixed=1)
+    grid = table_grid(scored)
     write_atomically(paths[1], markdown([grid]))
     write_atomically(paths[2], html_page(stem.name, [grid]))
     return paths
 
 
-def _cell(score: Score | None) -> str:
+def _line(origin: Literal["ours", "paper", "chance"], name: str, cells: Sequence[Cell], note: str = "") -> Line:
+    return Line(origin, (Cell(name), *cells, Cell(note)))
+
+
+def _text(score: Score | None) -> str:
     return "" if score is None else f"{score.value:.1f} ({score.low:.0f}-{score.high:.0f})"

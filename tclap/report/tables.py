@@ -13,7 +13,7 @@ import pandas as pd
 from tclap.axes import AXES, COEFFICIENTS, shown, value_of, varying
 from tclap.config import Configuration, config_hash
 from tclap.evaluation.statistics import Score, t_half_width
-from tclap.evaluation.zste import COLUMNS, metric_values
+from tclap.evaluation.zste import BOUNDS, COLUMNS, bound_values, metric_values
 from tclap.places import write_atomically
 from tclap.report.grid import STOPPED_AT, About, Grid, score_grid
 from tclap.report.plots import table_picture
@@ -25,16 +25,18 @@ SHOWN = [*COLUMNS, "3A_order"]
 ORDER = ["order/moved", "order/paired", "order/bias", "order/unseen", "4A_hard", "4B_hard"]
 ROWS = "rows.json"
 KEYS = ["stage", *COEFFICIENTS, "batch_size"]  # settings that have a column whether they vary or not
+ENDS = frozenset(start + name for start in BOUNDS for name in (*SHOWN, *ORDER))  # of the intervals that tables show
 OWN_PREFIXES = ("retrieval/", "order/")  # metrics that a frame calls by their whole name; the others are zste/...
 AXIS_OF = {axis.column: axis for axis in AXES}
 NOTE = (
-    "Percent; bold: the best of a column. Ours: mean over seeds, ± half of its 95% t-interval where there are several. "
+    "Percent; bold: the best of a column, if its whole 95% interval is better than chance (a number without one: by "
+    "half a point). Ours: mean over seeds, ± half of its 95% t-interval where there are several. "
     "3A_order: forward or reversed, chance 50. Rows named *paper* are Table IV as printed (msclap, ESC-50, batch 256)."
 )
 ORDER_NOTE = (
     "Order that cannot be faked. moved: 3A_order at timings that training does not draw. paired: forward and reversed "
     "both right (chance 25). bias: one caption wins for both, so less is better. hard: distractors share a class with "
-    "the clip."
+    "the clip. Bold: as above."
 )
 
 
@@ -77,9 +79,9 @@ def about_scores(
 def long_frame(rows: Iterable[tuple[Configuration, int, Mapping[str, float]]]) -> pd.DataFrame:
     """One row for each (configuration, seed, metrics by their MLflow names), in the order given; scores in percent.
 
-    Columns: KEYS, every other setting that varies among the configurations, `seed`, SHOWN, the other metrics by name,
-    `stopped_at` if some were stopped early, and `config_hash`. ZSTE metrics lose their "zste/". A setting that a
-    configuration does not have is None. Stage-A runs have no row.
+    Columns: KEYS, every other setting that varies among the configurations, `seed`, SHOWN, the other metrics by name
+    (`zste_low/3A` and so on among them, see `told`), `stopped_at` if some were stopped early, and `config_hash`. ZSTE
+    metrics lose their "zste/". A setting that a configuration does not have is None. Stage-A runs have no row.
     """
     given = list(rows)
     distinct = list(dict.fromkeys(configuration for configuration, _, _ in given))
@@ -122,8 +124,14 @@ def metric_of(column: str) -> str:
     return column if column.startswith(OWN_PREFIXES) else f"zste/{column}"
 
 
+def told(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Those of a run's metrics that a frame holds: its scores, and both ends of the intervals that tables show."""
+    scores = ("zste/", *OWN_PREFIXES)
+    return {name: value for name, value in metrics.items() if name.startswith(scores) or name in ENDS}
+
+
 def _metrics(result: Result) -> dict[str, float]:
-    metrics = metric_values(result.scores)
+    metrics = told(metric_values(result.scores) | bound_values(result.scores))
     if result.stopped_at is not None:
         metrics[STOPPED_AT] = float(result.stopped_at)
     for benchmark, scores in result.retrieval.items():

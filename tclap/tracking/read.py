@@ -21,14 +21,12 @@ from tclap.errors import InputError
 from tclap.places import Place
 from tclap.redact import shown
 from tclap.report.grid import STOPPED_AT, About
-from tclap.report.tables import ROWS, about_scores, long_frame
+from tclap.report.tables import ROWS, about_scores, long_frame, told
 from tclap.tracking import runs as tracking
 from tclap.tracking.artifacts import read_score_facts
 from tclap.tracking.excluded import EXCLUDED
 from tclap.tracking.page import run_link
 from tclap.tracking.uri import check_not_deleted, database_file
-
-SCORES = ("zste/", "order/", "retrieval/")
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ class SweepRecord:
     def frame(self) -> pd.DataFrame:
         """The same long frame that the sweep itself made its table from."""
         return long_frame(
-            (trial.configuration, trial.seed, {k: v for k, v in trial.metrics.items() if k.startswith(SCORES)} | early)
+            (trial.configuration, trial.seed, told(trial.metrics) | early)
             for trial in self.trials
             for early in [{} if trial.stopped_at is None else {STOPPED_AT: trial.stopped_at}]
         )

@@ -23,7 +23,7 @@ from tclap.config import Configuration, config_hash
 from tclap.errors import InputError
 from tclap.evaluation.details import Details
 from tclap.evaluation.statistics import Score
-from tclap.evaluation.zste import metric_values
+from tclap.evaluation.zste import bound_values, metric_values
 from tclap.places import Place
 from tclap.redact import shown
 from tclap.report.run_note import run_line, scores_note
@@ -40,7 +40,6 @@ EXPERIMENT = "tclap"
 KIND_SWEEP, KIND_TRIAL, KIND_STAGE_A, KIND_TRAIN = "sweep", "trial", "stage_a", "train"
 TRACEBACK = "traceback.txt"
 ALWAYS_SCORED = "zste/1"  # at every step at which the suite was scored
-BOUNDS = ("zste_low/", "zste_high/")  # what the metrics of an interval's ends begin with
 ASKED = "asked."  # before a setting that may be another one at every start
 STOPPED_AT, STOPPED_WHY = "stopped_at", "stopped_why"  # tags of a run that was stopped early
 BATCH_METRICS = 900  # MLflow takes 1000 metrics in one log_batch
@@ -261,11 +260,7 @@ def fail(client: MlflowClient, run_id: str, trace: str) -> None:
 
 def score_metrics(scores: Mapping[str, Score], prefix: str = "zste") -> dict[str, float]:
     """zste/3A, order/moved and so on, with zste_low/ and zste_high/ (95% interval); n and chance are in scores.json."""
-    values = metric_values(scores, prefix)
-    for name, score in scores.items():
-        values[f"{prefix}_low/{name}"] = score.low
-        values[f"{prefix}_high/{name}"] = score.high
-    return values
+    return metric_values(scores, prefix) | bound_values(scores, prefix)
 
 
 def mean_metrics(results: Sequence[Result]) -> dict[str, float]:

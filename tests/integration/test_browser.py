@@ -20,6 +20,8 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
+from tclap.evaluation.statistics import Score
+from tclap.report.table5 import ScoredModel, write
 from tests.integration.conftest import REPO, TINY, rows_program
 from tests.integration.services import mlflow_server, process
 
@@ -246,3 +248,21 @@ def test_the_report_opens_from_disk_sorts_and_plays(browser, sweep):
     until(browser, lambda _: sound.get_property("currentTime") > 0.05)
     assert sound.get_property("duration") > 0.5
     assert sound.get_property("error") is None
+
+
+def test_sorting_table_v_leaves_chance_and_the_papers_rows_at_the_end(browser, tmp_path):
+    models = [ScoredModel(name, {"1": Score(value, 0.0, 100.0, 12, 20.0)}) for name, value in (("a", 5.0), ("b", 90.0))]
+    _, _, page = write(models, tmp_path / "table5")
+    browser.get(page.as_uri())
+
+    def rows():
+        return [row.text for row in browser.find_elements(By.CSS_SELECTOR, "tbody td.fixed")]
+
+    before = rows()
+    assert before[:3] == ["a", "b", "chance"]
+    header = browser.find_elements(By.CSS_SELECTOR, "thead th")[1]
+    header.click()
+    assert rows() == ["b", "a", *before[2:]]
+    header.click()
+    assert rows() == before
+    browser.save_screenshot(SCREENSHOTS / "table5.png")

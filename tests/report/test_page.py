@@ -1,5 +1,7 @@
 """report.html is one file, whole at every moment of a sweep; the figures and the note that stand in it or beside it."""
 
+import dataclasses
+import itertools
 import re
 from pathlib import Path
 
@@ -12,14 +14,14 @@ from tclap.data.dataset import Dataset
 from tclap.errors import InputError
 from tclap.evaluation.details import Details, Wrong
 from tclap.places import seed_folder_of
-from tclap.report.behind import Behind, look_behind
+from tclap.report.behind import Behind, look_behind, worst
 from tclap.report.curves import history_frame
 from tclap.report.figures import change_figure, pairs_figure
 from tclap.report.grid import About
 from tclap.report.leaderboard import best_line, rank
 from tclap.report.mistakes import Mistake
 from tclap.report.note import sweep_note
-from tclap.report.page import Page, write_order_page, write_page
+from tclap.report.page import Page, page_html, write_order_page, write_page
 from tclap.report.tables import hash_labels
 from tclap.sweep.ledger import write_details
 from tclap.sweep.stopping import parse_guard
@@ -71,24 +73,55 @@ def test_a_whole_page_needs_no_network(frame_of: Frame, tmp_path: Path) -> None:
 
 
 def test_behind_a_configuration_are_its_seeds(dataset: Dataset, tmp_path: Path) -> None:
-    def details(percent: float, chosen: str) -> Details:
-        clips = dataset.clips_in([4])
-        row = compose.join(clips[:1], clips[-1:])[0]
-        wrong = (Wrong(tuple(row.tolist()), "a before b", chosen, 0.1, 0.2),)
+    def details(percent: float, *wrong: Wrong) -> Details:
         return Details(("a", "b"), ((None, percent), (0.0, None)), wrong, 2.0, 16000)
 
+    def wrong(chosen: str, margin: float, first: int = 0, second: int = -1) -> Wrong:
+        row = compose.join(*(dataset.clips_in([4])[[clip]] for clip in (first, second)))[0]
+        return Wrong(tuple(row.tolist()), "a before b", chosen, 0.1, 0.1 + margin)
+
     assert look_behind(tmp_path, "abc", [0, 1], "B", dataset) == Behind()  # results of before details were kept
-    write_details(seed_folder_of(tmp_path, "abc", 1), details(50.0, "b before a"))
-    write_details(seed_folder_of(tmp_path, "abc", 0), details(100.0, "a while b"))
-    found = look_behind(tmp_path, "abc", [1, 0], "B", dataset)
+    write_details(seed_folder_of(tmp_path, "abc", 0), details(100.0))
+    alone = look_behind(tmp_path, "abc", [0], "B", dataset)
+    assert not alone.mistakes
+    assert alone.mistakes_of == "B, seed 0"
+    middle = int(np.flatnonzero(np.diff(dataset.class_ids[dataset.clips_in([4])]))[1])  # of a class between those two
+    both = details(50.0, wrong("b before a", 0.2, -1, 0), wrong("b before c", 0.1, 0, middle))
+    write_details(seed_folder_of(tmp_path, "abc", 1), both)
+    write_details(seed_folder_of(tmp_path, "abc", 2), details(75.0, wrong("a while b", 0.3)))
+    found = look_behind(tmp_path, "abc", [1, 0, 2], "B", dataset)
     ((title, square),) = found.by_pair.items()
-    assert title == "B, percent right, mean of 2 seeds"
+    assert title == "B, percent right, mean of 3 seeds"
     assert square.loc["a", "b"] == 75
-    assert [one.chosen for one in found.mistakes] == ["a while b"]
-    assert found.mistakes_of == "B, seed 0"
+    assert [one.chosen for one in found.mistakes] == ["a while b", "b before c"]  # one for each pair of classes
+    assert found.mistakes_of == "B, seeds 0, 1, 2"
     (seed_folder_of(tmp_path, "abc", 0) / "details.json").write_text("{")
     with pytest.raises(InputError, match=r"details\.json is not of this version"):
         look_behind(tmp_path, "abc", [0], "B", dataset)
+
+
+def test_where_nothing_is_wrong_the_page_says_so(frame_of: Frame) -> None:
+    def text(**items: int) -> str:
+        about = About(items={name.removeprefix("task_"): n for name, n in items.items()})
+        return page_html(Page("s", frame_of(VALUES), BOTH, about, behind=Behind(mistakes_of="B α <1>, seeds 0, 1")))
+
+    assert "<p class=lead>Nothing wrong among 90 items of 3A: B α &lt;1&gt;, seeds 0, 1.</p>" in text(task_3A=90)
+    assert "Nothing wrong among the items of 3A" in text()
+    assert "Hear the mistakes" not in page_html(Page("s", frame_of(VALUES), BOTH))  # nobody looked
+
+
+def test_at_most_twenty_mistakes_of_all_seeds_are_heard(dataset: Dataset) -> None:
+    names = tuple(f"class {n}" for n in range(8))  # 28 pairs
+    many = dataclasses.replace(dataset, class_ids=np.arange(8), class_names=names)
+    pairs = list(itertools.combinations(range(8), 2))
+
+    def details(pairs: list[tuple[int, int]], margin: float) -> Details:
+        rows = [(n, (compose.JOIN, *pair, 0, 500, 500, 500, -1)) for n, pair in enumerate(pairs)]
+        wrong = tuple(Wrong(row, "right", f"{n}", 0.0, margin - n / 1000) for n, row in rows)
+        return Details(names, (), wrong, 2.0, 16000)
+
+    found = worst([details(pairs[:20], 0.5), details(pairs[8:], 0.7)], many)
+    assert [one.window[1:3] for one in found] == pairs[8:]
 
 
 def test_a_page_before_anything_is_done_says_so(frame_of: Frame, tmp_path: Path) -> None:

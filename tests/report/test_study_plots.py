@@ -2,6 +2,7 @@ import itertools
 import logging
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 
@@ -62,11 +63,23 @@ def test_settings_that_move_together_are_a_caution(frame_of: Frame) -> None:
 
 
 def test_equal_points_are_one_that_says_how_many(frame_of: Frame) -> None:
-    (figure,) = study_plots(frame_of(grid()), BOTH).figures["pareto_front"]
-    texts = [text for trace in figure.data for text in trace.text]
-    assert texts == ["×10", "×10"]
-    sizes = [size for trace in figure.data for size in trace.marker.size]
-    assert min(sizes) > 9
+    frame = frame_of({**grid(), (2, 0, 1e-3): [10.0, 12.0]})
+    (figure,) = study_plots(frame, BOTH).figures["pareto_front"]
+    told = {text: size for trace in figure.data for text, size in zip(trace.hovertext, trace.marker.size, strict=True)}
+    assert sorted(text.partition("<br>")[0] for text in told if "<br>" in text) == ["10 configurations"] * 2
+    alone = next(size for text, size in told.items() if "<br>" not in text)
+    assert all(size > 2 * alone for text, size in told.items() if "<br>" in text)
+    assert all(trace.mode == "markers" for trace in figure.data)  # labels of crowded points run into each other
+
+
+def test_what_was_stopped_early_has_a_marker_of_its_own(frame_of: Frame) -> None:
+    frame = frame_of({(1, 0, 1e-3): [60.0], (0, 0, 1e-3): [50.0], (1, 1, 1e-3): [40.0], (0, 1, 1e-3): [30.0]})
+    frame["1"] = [90.0, 80.0, 70.0, 60.0]
+    frame["stopped_at"] = [np.nan, np.nan, 75.0, 75.0]
+    (figure,) = study_plots(frame, BOTH).figures["pareto_front"]
+    assert {trace.name: len(trace.x) for trace in figure.data} == {"stopped early": 2, "other": 1, "front": 1}
+    symbols = {trace.name: trace.marker.symbol for trace in figure.data}
+    assert symbols["stopped early"] != symbols["other"]
 
 
 def test_one_trial_for_each_configuration_in_the_order_of_the_frame(
@@ -114,11 +127,14 @@ def test_one_configuration_has_neither_importances_nor_paths(
     assert list(study_plots(frame_of({(1, 0, 1e-3): [60.0]}), BOTH).figures) == [ALL[0], ALL[3]]
 
 
-def test_an_objective_that_never_changes_has_no_importances(frame_of: Frame) -> None:
+def test_an_objective_that_never_changes_has_neither_importances_nor_paths(frame_of: Frame) -> None:
     metrics = ["zste/temporal", "zste/3A"]
     plots = study_plots(frame_of(grid()), metrics)
     assert len(plots.figures["param_importances"]) == 1
-    assert "no importances for zste/3A: it is 50 for every configuration" in plots.notes
+    assert [figure.data[0].line.colorbar.title.text for figure in plots.figures["parallel_coordinate"]] == metrics[:1]
+    assert "no importances and no paths for zste/3A: it is 50 for every configuration" in plots.notes
+    constant = study_plots(frame_of({key: [50.0] for key in grid()}), BOTH)
+    assert list(constant.figures) == [ALL[0], ALL[3]]
 
 
 def test_unknown_objectives_are_refused(frame_of: Frame) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from tclap.axes import expand, parse_vary
 from tclap.config import Configuration, LossCoefficients, OptimiserSettings, StageASettings, config_hash
+from tclap.errors import InputError
 from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
 from tclap.report.leaderboard import rank
@@ -115,7 +116,7 @@ def test_chance_stands_in_the_header_and_the_best_is_bold(tmp_path: Path) -> Non
         (config_hash(c), 0): Result(
             config_hash(c),
             0,
-            {name: Score(value, 0, 100, 90, 100 / 3) for name in (*COLUMNS, *EXTRA_COLUMNS)},
+            {name: Score(value, value - 5, value + 5, 90, 100 / 3) for name in (*COLUMNS, *EXTRA_COLUMNS)},
             1.0,
             1,
             "here",
@@ -143,6 +144,42 @@ def test_chance_stands_in_the_header_and_the_best_is_bold(tmp_path: Path) -> Non
     body = [line for line in tex.splitlines() if line.endswith(r"\\")]
     assert {line.count("&") for line in body} == {len(SHOWN) + 5}
     assert paths[3].read_bytes()[:4] == b"\x89PNG"
+
+
+def test_one_seed_has_its_interval_over_recordings_and_several_have_their_spread(tmp_path: Path) -> None:
+    one, several = row("B", 0), row("B", 1)
+    results = {
+        (config_hash(c), seed): Result(
+            *(config_hash(c), seed),
+            {name: Score(97.5 - seed, 96.12, 98.44, 90, 50.0) for name in (*COLUMNS, *EXTRA_COLUMNS, "order/moved")},
+            *(1.0, 1, "here"),
+        )
+        for c, seed in ((one, 0), (several, 0), (several, 1))
+    }
+    frame = result_frame([one, several], results)
+    csv, md, page, _, tex, *_ = (file.read_text("utf-8", "replace") for file in write_tables(frame, tmp_path / "t"))
+    numbers = len(SHOWN) + 1  # and order/moved, in the second table
+    assert tex.count(r"{\scriptsize [96.1, 98.4]}") == numbers
+    body = [line.rpartition(r"\\")[0] for line in tex.splitlines() if r"\\" in line]
+    assert {line.count("&") for line in body} == {len(SHOWN) + 5, 1 + 5}  # intervals stand in their columns
+    assert tex.count(r"97.0 $\pm$ 6.4 &") + tex.count(r"97.0 $\pm$ 6.4 \\") == numbers
+    assert tex.count("95\\% interval over recordings") == 2  # in the note of each table
+    assert page.count("seed 0: 97.50, 95% interval over recordings 96.1 to 98.4'") == numbers
+    assert page.count("seed 0: 97.50, seed 1: 96.50'") == numbers
+    assert "they show while the pointer is on a number" in page
+    assert "[96.1" not in md
+    assert "stand in the .tex and .html" in md
+    assert "zste_low" not in csv
+    several_alone = {key: result for key, result in results.items() if key[0] == config_hash(several)}
+    *_, tex = write_tables(result_frame([several], several_alone), tmp_path / "several")[:5]
+    assert "over recordings" not in tex.read_text()
+
+
+def test_the_ends_of_an_interval_are_no_metric_to_rank_by() -> None:
+    frame = long_frame([(row("B"), 0, scores(50.0) | {"zste_low/1": 40.0, "zste_high/1": 60.0})])
+    with pytest.raises(InputError) as error:
+        rank(frame, "zste_low/1")
+    assert "zste_low" not in str(error.value).partition("this sweep has")[2]
 
 
 def test_each_dagger_has_its_footnote(tmp_path: Path) -> None:

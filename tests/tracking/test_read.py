@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -7,7 +8,8 @@ import pytest
 from tclap.config import config_hash, from_record
 from tclap.errors import InputError
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
-from tclap.report.tables import write_tables
+from tclap.report.tables import ORDER, SHOWN, result_frame, write_tables
+from tclap.sweep.ledger import Result
 from tclap.tracking import runs as tracking
 from tclap.tracking.read import nested, open_store, read_sweep
 from tests.tracking.conftest import CONFIGURATIONS, NAME, SEEDS, Store
@@ -42,6 +44,20 @@ def test_rebuilt_table_is_the_sweeps_own_to_the_last_digit(store: Store, tmp_pat
     for ours, theirs in zip(files, store.files, strict=True):
         assert ours.read_bytes() == theirs.read_bytes(), ours.name
     assert len(pd.read_csv(store.files[0])) == 4
+
+
+def test_with_one_seed_the_intervals_over_recordings_are_rebuilt_too(store: Store, tmp_path: Path) -> None:
+    whole = read_sweep(store.client, store.experiment_id, NAME)
+    sweep = replace(whole, trials=tuple(trial for trial in whole.trials if trial.seed == 0))
+    results = {
+        (t.config_hash, 0): Result(
+            *(t.config_hash, 0, tracking.read_score_facts(store.client, t.run_id)), 1.0, 3, "here", t.run_id
+        )
+        for t in sweep.trials
+    }
+    pd.testing.assert_frame_equal(sweep.frame(), result_frame(CONFIGURATIONS, results), check_exact=True)
+    *_, tex, _ = write_tables(sweep.frame(), tmp_path / "t", "", sweep.about(store.client), sweep.links())
+    assert tex.read_text().count(r"{\scriptsize [") == len(CONFIGURATIONS) * (len(SHOWN) + len(ORDER) - 1)  # no unseen
 
 
 def test_frame_has_every_metric(store: Store) -> None:
