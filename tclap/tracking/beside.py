@@ -43,6 +43,8 @@ class RunBeside:
 
     def __init__(self, open_run: Callable[[], tuple[MlflowClient, str]], *, active: bool) -> None:
         self._open_run, self._active = open_run, active
+        # It has taken a step. Until then one that was stopped early may be stopped again where it stands, and be done.
+        self._goes_on = False
         self._buffer: list[Metric] = []
         self._waiting: deque[Future[Any]] = deque()
         self._written_at = time.monotonic()
@@ -119,7 +121,6 @@ class RunBeside:
 
     def _open(self) -> None:
         self._client, self._run_id = self._open_run()
-        runs.go_on(self._client, self._run_id)
         history = self._client.get_metric_history(self._run_id, "train/loss")
         self._first = 1 + max((metric.step for metric in history), default=-1)
         self._scored = {metric.step for metric in self._client.get_metric_history(self._run_id, runs.ALWAYS_SCORED)}
@@ -133,6 +134,9 @@ class RunBeside:
         self._settle(WAITING_AT_MOST)
 
     def _log_batch(self, batch: list[Metric]) -> None:
+        if not self._goes_on:
+            runs.go_on(self._client, self._run_id)
+            self._goes_on = True
         new = [metric for metric in batch if metric.step >= self._first]
         for start in range(0, len(new), runs.BATCH_METRICS):
             self._client.log_batch(self._run_id, metrics=new[start : start + runs.BATCH_METRICS])

@@ -10,13 +10,14 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from tclap.axes import Axis, label
 from tclap.config import Configuration, config_hash
@@ -240,14 +241,29 @@ def finish(
 
 
 def go_on(client: MlflowClient, run_id: str) -> None:
-    """Take back that a run is done, and its checkpoint's model: one that was stopped early goes on."""
+    """Take back that a run is done, and its checkpoint's model: one that was stopped early goes on.
+
+    Where it was killed in the middle of this, the next call does the rest.
+    """
     run = client.get_run(run_id)
     if STOPPED_AT not in run.data.tags:
         return
     for model in client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'"):
-        client.delete_logged_model(model.model_id)
+        with _gone_is_well():
+            client.delete_logged_model(model.model_id)
     for key in ("done", STOPPED_WHY, STOPPED_AT):  # the last is what says that there is something to take back
-        client.delete_tag(run_id, key)
+        with _gone_is_well():
+            client.delete_tag(run_id, key)
+
+
+@contextmanager
+def _gone_is_well() -> Iterator[None]:
+    """For what deletes: MLflow refuses it where there is nothing, and it may have heard the same call before."""
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            raise
 
 
 def fail(client: MlflowClient, run_id: str, trace: str) -> None:

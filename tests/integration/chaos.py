@@ -106,10 +106,11 @@ def launch(place, name, rows=ROWS, flags=SMALL):
 
 
 def hashes(flags=SMALL):
-    """config_hash of the stage-A run and of the AB run."""
+    """config_hash of the stage-A run, of the AB run, and of the same without stage A."""
     settings = SweepSettings(_cli_parse_args=flags.split())
     both = settings.configuration("AB", LossCoefficients(), settings.batch_sizes[0])
-    return {"A": config_hash(both.parent), "B": config_hash(both)}
+    alone = settings.configuration("B", LossCoefficients(), settings.batch_sizes[0])
+    return {"A": config_hash(both.parent), "B": config_hash(both), "B alone": config_hash(alone)}
 
 
 def wait_until_in(running, stage, step, timeout_s=240, seed=0):
@@ -117,7 +118,7 @@ def wait_until_in(running, stage, step, timeout_s=240, seed=0):
     folder = running.folder / "trials" / hashes()[stage] / f"seed-{seed}"
 
     def is_there():
-        at = _step(folder / "state.pt")
+        at = step_in(folder / "state.pt")
         assert not (folder / "result.json").exists(), f"stage {stage} was done before it could be disturbed"
         return at >= step
 
@@ -145,7 +146,8 @@ def wait_until_extracting(running, chunks, timeout_s=120):
     wait_until(running, lambda: len(list(features.glob("*.partial/chunk-*"))) >= chunks, timeout_s)
 
 
-def _step(state):
+def step_in(state):
+    """After which step the state in that file was kept; 0 if there is none."""
     with contextlib.suppress(FileNotFoundError):
         return torch.load(state, weights_only=True)["step"]
     return 0
@@ -221,13 +223,34 @@ def runs_of(running, which=ViewType.ACTIVE_ONLY):
     return client.search_runs([experiment.experiment_id], f"tags.sweep = '{running.name}'", which, max_results=5000)
 
 
-def assert_nothing_lost_or_twice(running):
-    """One MLflow run for each configuration and seed (and stage-A run), FINISHED, with metrics and checkpoint."""
+def trials_of(running):
+    """The MLflow runs of the sweep's trials: the parent's and stage A's are none."""
+    return [run for run in runs_of(running) if run.data.tags["kind"] == "trial"]
+
+
+def scored(running, run):
+    """After which steps a run has scores, as often as it has them."""
+    history = MlflowClient(running.place.mlflow.uri).get_metric_history(run.info.run_id, "zste/1")
+    return sorted(metric.step for metric in history)
+
+
+def scored_models(running, run):
+    """After which step each checkpoint of the run that MLflow lists as a model has scores; None if it has none."""
     client = MlflowClient(running.place.mlflow.uri)
-    steps = {"stage_a": STEPS["A"], "trial": STEPS["B"]}
+    models = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
+    scores = [[metric.step for metric in model.metrics or () if metric.key == "zste/1"] for model in models]
+    return [steps[0] if steps else None for steps in scores]
+
+
+def assert_nothing_lost_or_twice(running, steps_b=STEPS["B"]):
+    """One MLflow run for each configuration and seed (and stage-A run), FINISHED, with metrics and checkpoint.
+
+    steps_b: how many steps of stage B each trial has taken.
+    """
+    client = MlflowClient(running.place.mlflow.uri)
+    steps = {"stage_a": STEPS["A"], "trial": steps_b}
     assert problems_of_runs(client, running.name, running.folder, steps) == []
     children = [run for run in runs_of(running) if run.data.tags["kind"] != "sweep"]
     wanted = {f"zste/{column}" for column in (*COLUMNS, *EXTRA_COLUMNS, "mean", "temporal")}
     assert all(wanted <= run.data.metrics.keys() for run in children)
-    trials = [run for run in children if run.data.tags["kind"] == "trial"]
-    assert len(trials) == len(pd.read_csv(running.folder / "table4.csv"))
+    assert len(trials_of(running)) == len(pd.read_csv(running.folder / "table4.csv"))

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.browser
 SCREENSHOTS = REPO / "build" / "screenshots"
 METRIC = "zste/temporal"
 ROWS = [("B", {}), ("B", {"alpha_st": 0, "alpha_ct": 0})]
+ALPHAS = ("alpha_st", "alpha_ct")
 PATIENCE_S = 60
 
 
@@ -196,7 +197,9 @@ def test_the_link_that_is_printed_opens_the_leaderboard_sorted_by_the_objective(
     assert len(links) == 2  # when the sweep starts, and at its end
     assert len(set(links)) == 1
     browser.get(site + links[0].partition(":5000")[2])
-    see(browser, "zste/order", "zste/1", "2 matching runs")
+    see(browser, "zste/order", "zste/1", *ALPHAS, "2 matching runs")
+    for alpha in ALPHAS:  # what the two rows differ in
+        until(browser, lambda _, alpha=alpha: sorted(map(float, column(browser, alpha))) == [0, 1])
     assert order_in_address(browser) == ("metrics.`zste/order`", True)
     browser.save_screenshot(SCREENSHOTS / "leaderboard.png")
 
@@ -227,18 +230,32 @@ def test_a_trials_page_says_what_it_is_and_how_it_scored_and_has_a_tab_for_the_m
     browser.save_screenshot(SCREENSHOTS / "system-metrics.png")
 
 
+def rows_of(table):
+    """Text of each row of a table's body, from its top to its bottom."""
+    return [row.text for row in table.find_elements(By.CSS_SELECTOR, "tbody tr")]
+
+
+def numbers(table, column):
+    """The numbers of a column, from the top of the table to its bottom: "72.0 ± 6.6" is 72."""
+    cells = table.find_elements(By.CSS_SELECTOR, f"tbody tr > :nth-child({column + 1})")
+    return [float(cell.text.split()[0]) for cell in cells]
+
+
 def test_the_report_opens_from_disk_sorts_and_plays(browser, sweep):
     report = sweep.storage / "browsed" / "report.html"
     browser.get(report.as_uri())
     see(browser, "Leaderboard", "zste/order")
     table = browser.find_element(By.CSS_SELECTOR, "table.sortable")
-    header = table.find_elements(By.TAG_NAME, "th")[-1]
-    before = [row.text for row in table.find_elements(By.CSS_SELECTOR, "tbody tr")]
-    assert len(before) == len(ROWS)
-    header.click()
-    header.click()
-    after = [row.text for row in table.find_elements(By.CSS_SELECTOR, "tbody tr")]
-    assert sorted(after) == sorted(before)
+    headers = table.find_elements(By.TAG_NAME, "th")
+    number = next(n for n, header in enumerate(headers) if header.text.startswith("zste/order"))
+    rows, cells = rows_of(table), numbers(table, number)
+    assert len(rows) == len(ROWS)
+    assert len(set(cells)) == len(ROWS), "rows that are equal have no order"
+    for order in ("descending", "ascending"):  # one of them is not the order in which the page opens
+        headers[number].click()
+        assert headers[number].get_attribute("aria-sort") == order
+        assert numbers(table, number) == sorted(cells, reverse=order == "descending")
+        assert sorted(rows_of(table)) == sorted(rows), "cells left their rows"
     assert "://" not in "".join(
         tag.get_attribute("src") or "" for tag in browser.find_elements(By.CSS_SELECTOR, "script[src], img[src^=http]")
     )

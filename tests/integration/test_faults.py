@@ -10,9 +10,11 @@ import time
 from collections import Counter
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tclap.data.synth import write_dataset
+from tclap.places import RESULT, STATE
 from tclap.sweep import steering
 from tclap.sweep.job import STOPPED
 from tests.integration import chaos
@@ -20,6 +22,13 @@ from tests.integration import chaos
 TARGETS = ("worker", "lane", "script", "MLflow server", "node")
 RANDOM_TARGETS = (*TARGETS, "mailbox")
 STEERED = ("script", "lane", "MLflow server")
+# A guard that always fails, so that jobs are stopped at their first rung: a fifth of stage B.
+NEVER = "zste/1>=101"
+STOPPING = f"{chaos.SMALL} --stop-early --guard={NEVER}"
+RUNG = chaos.STEPS["B"] // 5
+BOTH = [*chaos.ROWS, ("B", {})]  # the second one begins, and is stopped, before the first
+# What a job that is stopped leaves one after another, and what each says of it.
+STOPS = {"judged": STATE, "being written": "checkpoint", "written": RESULT}
 MOMENTS = {"stage A": ("A", 50), "stage B": ("B", 50), "evaluation": ("B", chaos.STEPS["B"])}
 
 
@@ -136,6 +145,69 @@ def test_a_kill_while_a_sweep_is_extended(place, target):
     assert {path: path.read_bytes() for path in first} == first
     assert chaos.table(running).splitlines()[1] == line
     assert len(chaos.table(running).splitlines()) == 3
+
+
+@pytest.fixture(scope="module")
+def both_undisturbed(place):
+    running = chaos.launch(place, "both-undisturbed", BOTH)
+    running.finish()
+    chaos.assert_nothing_lost_or_twice(running)
+    return chaos.table(running)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("moment", STOPS)
+@pytest.mark.parametrize("target", STEERED)
+def test_a_kill_while_a_job_is_stopped_early(place, both_undisturbed, target, moment):
+    """The first of two jobs that are stopped at their first rung; in the end both go on to their last step."""
+    name = f"stopped-{target}-{moment}".replace(" ", "-")
+    running = chaos.launch(place, name, BOTH, STOPPING)
+    first = _wait_until_stopped(running, STOPS[moment])
+    written = first.read_bytes() if first.exists() else None
+    running = chaos.disturb(running, target)
+    running.finish()
+    stopped = _assert_stopped_once(running)
+    assert written in (None, first.read_bytes()), "a job was run again after it was stopped"
+
+    running = chaos.launch(place, name, BOTH, STOPPING)
+    running.finish()
+    assert "nothing left to do" in running.log.read_text()
+    assert _assert_stopped_once(running) == stopped, "what was stopped was run again"
+
+    running = chaos.launch(place, name, BOTH)
+    running.finish()
+    chaos.assert_nothing_lost_or_twice(running)
+    for run in chaos.trials_of(running):
+        assert not {"stopped_at", "stopped_why"} & run.data.tags.keys()
+        assert chaos.scored(running, run) == [RUNG, chaos.STEPS["B"]]
+        assert chaos.scored_models(running, run) == [chaos.STEPS["B"]]
+    assert chaos.table(running) == both_undisturbed
+
+
+def _wait_until_stopped(running, file):
+    """Wait until job B has that file of those that it leaves at its rung; returns where its result is, or will be."""
+    folder = running.folder / "trials" / chaos.hashes()["B alone"] / "seed-0"
+    order = list(STOPS.values())
+    there = {STATE: lambda: chaos.step_in(folder / STATE) >= RUNG}
+    chaos.wait_until(running, there.get(file, (folder / file).exists))
+    for later in order[order.index(file) + 1 :]:
+        assert not (folder / later).exists(), f"{later} was there before the job could be disturbed"
+    return folder / RESULT
+
+
+def _assert_stopped_once(running):
+    """Both jobs were stopped at their first rung, and stage A was not; returns what a second time would change."""
+    chaos.assert_nothing_lost_or_twice(running, steps_b=RUNG)
+    trials = chaos.trials_of(running)
+    for run in trials:
+        assert run.data.tags["stopped_at"] == str(RUNG)
+        assert run.data.tags["stopped_why"] == f"{NEVER} fails by its whole interval"
+        assert chaos.scored(running, run) == chaos.scored_models(running, run) == [RUNG]
+    table = pd.read_csv(running.folder / "table4.csv")
+    assert table["stopped_at"].tolist() == [RUNG] * len(BOTH)
+    results = {path: path.read_bytes() for path in running.folder.glob("trials/*/*/result.json")}
+    assert len(results) == len(BOTH) + 1  # with stage A's
+    return results, {run.info.run_id: run.info.end_time for run in trials}
 
 
 KILLS = 100

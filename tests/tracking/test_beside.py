@@ -85,6 +85,66 @@ def test_scores_are_logged_once_for_each_step_and_the_last_ones_are_the_runs(swe
     assert run.data.tags["done"] == "true"
 
 
+def checkpoints(sweep):
+    """Name and scores of each checkpoint that MLflow lists as a model of the run."""
+    client, run = child(sweep)
+    models = client.search_logged_models([sweep.experiment_id], f"source_run_id = '{run.info.run_id}'")
+    return [(model.name, {m.key: m.value for m in model.metrics or ()}.get("zste/1")) for model in models]
+
+
+def stop_at_2(sweep, folder):
+    """What a seed leaves in MLflow that is stopped early after two steps."""
+    folder.mkdir(exist_ok=True)
+    with RunBeside(lambda: open_run(sweep, CONFIGURATION, 0), active=True) as run:
+        run.finish(scores(60.0), folder, {}, 2, stopped="it was left behind")
+
+
+EARLY = {"done", runs.STOPPED_AT, runs.STOPPED_WHY}
+
+
+def test_what_is_stopped_again_at_the_same_step_keeps_its_model_with_its_scores(sweep, tmp_path):
+    """Killed before its result was written; only a step that it takes says that it goes on."""
+    for _ in range(2):
+        stop_at_2(sweep, tmp_path / "saved")
+        assert checkpoints(sweep) == [("checkpoint-step-2", 60.0)]
+    assert child(sweep)[1].data.tags.keys() >= EARLY
+    with RunBeside(lambda: open_run(sweep, CONFIGURATION, 0), active=True) as run:
+        run.log(2, {"loss": 1.0})
+        run.flush()
+        assert checkpoints(sweep) == []
+        assert not EARLY & child(sweep)[1].data.tags.keys()
+        run.finish(scores(70.0), tmp_path / "saved", {}, 3)
+    assert checkpoints(sweep) == [("checkpoint-step-3", 70.0)]
+    assert EARLY & child(sweep)[1].data.tags.keys() == {"done"}
+
+
+@pytest.mark.parametrize("deleted", [["done"], ["done", runs.STOPPED_WHY]])
+def test_a_stop_is_taken_back_though_a_kill_came_in_the_middle_of_it(sweep, tmp_path, deleted):
+    stop_at_2(sweep, tmp_path / "saved")
+    client, run = child(sweep)
+    for key in deleted:
+        client.delete_tag(run.info.run_id, key)
+    runs.go_on(client, run.info.run_id)
+    assert not EARLY & child(sweep)[1].data.tags.keys()
+
+
+def test_a_stop_is_taken_back_though_mlflow_is_asked_twice(sweep, tmp_path, monkeypatch):
+    """A server that is killed after it has deleted something is asked again by its client, and has it no more."""
+    stop_at_2(sweep, tmp_path / "saved")
+    client, run = child(sweep)
+    for name in ("delete_tag", "delete_logged_model"):
+        delete = getattr(client, name)
+
+        def ask_twice(*arguments, delete=delete):
+            delete(*arguments)
+            delete(*arguments)
+
+        monkeypatch.setattr(client, name, ask_twice)
+    runs.go_on(client, run.info.run_id)
+    assert not EARLY & child(sweep)[1].data.tags.keys()
+    assert checkpoints(sweep) == []
+
+
 def test_training_does_not_wait_for_mlflow_until_too_much_waits(sweep, monkeypatch):
     monkeypatch.setattr(beside, "WRITE_EVERY_S", 0.0)
     go_on = threading.Event()
