@@ -11,6 +11,7 @@ from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
 from tclap.report.tables import ORDER, SHOWN, result_frame, write_tables
 from tclap.sweep.ledger import Result
 from tclap.tracking import runs as tracking
+from tclap.tracking.artifacts import read_score_facts
 from tclap.tracking.read import nested, open_store, read_sweep
 from tests.tracking.conftest import CONFIGURATIONS, NAME, SEEDS, Store
 
@@ -51,7 +52,7 @@ def test_with_one_seed_the_intervals_over_recordings_are_rebuilt_too(store: Stor
     sweep = replace(whole, trials=tuple(trial for trial in whole.trials if trial.seed == 0))
     results = {
         (t.config_hash, 0): Result(
-            *(t.config_hash, 0, tracking.read_score_facts(store.client, t.run_id)), 1.0, 3, "here", t.run_id
+            *(t.config_hash, 0, read_score_facts(store.client, t.run_id)), 1.0, 3, "here", t.run_id
         )
         for t in sweep.trials
     }
