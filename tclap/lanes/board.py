@@ -21,7 +21,8 @@ from tclap.report.curves import MOST_CURVES, history_frame
 from tclap.report.grid import About, Grid, has_order
 from tclap.report.leaderboard import best_line, rank, ranking_cells
 from tclap.report.note import sweep_note
-from tclap.report.page import LOSS, Page, write_order_page, write_page
+from tclap.report.order_picture import write_order_picture
+from tclap.report.page import LOSS, Page, write_page
 from tclap.report.ranking_table import print_ranking
 from tclap.report.tables import (
     about_scores,
@@ -41,7 +42,7 @@ from tclap.tracking.system import SystemMetrics
 
 NOTE_EVERY_S, PAGE_EVERY_S = 5.0, 60.0  # a page takes a second to draw
 SHARE = 0.05  # of the time that showing may take, while thousands of configurations make it long
-REPORT, ORDER = "report.html", "order.html"
+REPORT, ORDER = "report.html", "order.png"
 OLDER = ("zste/temporal", "zste/1")  # ranks results that were made before order had a measure of its own
 
 
@@ -180,7 +181,7 @@ class Board:
     def _write_page(
         self, frame: pd.DataFrame, status: str, folder: Path, grids: Sequence[Grid] = (), final: bool = False
     ) -> list[Path]:
-        """Write the report; if it is the last one, with losses, and with the plots of order on a page of their own."""
+        """Write the report; if it is the last one, with losses, and with the plots of order as a picture for MLflow."""
         page = Page(
             self._name,
             frame,
@@ -197,7 +198,9 @@ class Board:
             behind=self._look_behind(frame),
         )
         written = [write_page(page, folder / REPORT)]
-        order = write_order_page(page, folder / ORDER) if final else None
+        if not final:
+            return written
+        order = write_order_picture(frame, hash_labels(frame), page.behind.by_pair, folder / ORDER)
         return [*written, order] if order else written
 
     def _history(self, frame: pd.DataFrame, losses: bool) -> pd.DataFrame | None:

@@ -75,13 +75,16 @@ def _who(names: pd.Series) -> str:
     return "<br>".join([*lines, f"and {len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else lines)
 
 
-def change_figure(frame: pd.DataFrame, labels: Mapping[str, str]) -> go.Figure | None:
-    """Accuracy of order over where in the window the sound changes; None for a sweep that did not measure it."""
+def change_lines(frame: pd.DataFrame, labels: Mapping[str, str]) -> dict[str, pd.DataFrame]:
+    """Accuracy of order over where in the window the sound changes: name -> columns x, mean, low, high, in percent.
+
+    Empty for a sweep that did not measure it.
+    """
     found = frame.columns.to_series().str.extract(CHANGE, expand=False).dropna().astype(float).sort_values()
     if found.empty:
-        return None
+        return {}
     means, halves = means_and_halves(frame, list(found.index))
-    lines = {
+    return {
         labels[name]: pd.DataFrame(
             {
                 "x": found.to_numpy(),
@@ -92,8 +95,13 @@ def change_figure(frame: pd.DataFrame, labels: Mapping[str, str]) -> go.Figure |
         )
         for name in means.index
     }
+
+
+def change_figure(frame: pd.DataFrame, labels: Mapping[str, str]) -> go.Figure | None:
+    """`change_lines` as a plot; None for a sweep that did not measure it."""
+    lines = change_lines(frame, labels)
     axes = ("where the sound changes, as a fraction of the window", "forward or reversed, right [%]")
-    return lines_figure(lines, axes, 50.0, "Order over the change point")
+    return lines_figure(lines, axes, 50.0, "Order over the change point") if lines else None
 
 
 def pairs_figure(by_pair: pd.DataFrame, title: str) -> go.Figure:

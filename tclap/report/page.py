@@ -52,16 +52,6 @@ def write_page(page: Page, path: Path) -> Path:
     return path
 
 
-def write_order_page(page: Page, path: Path) -> Path | None:
-    """Write the two plots of order alone, for MLflow's artifacts; None if the sweep did not measure it."""
-    parts = _order_parts(page, hash_labels(page.frame))
-    if not parts:
-        return None
-    body = "".join(f"<section><h2>{heading}</h2>{content}</section>" for _, heading, content in parts)
-    write_atomically(path, with_plotly(f"{page.name}: order", f"<h1>{html.escape(page.name)}</h1>{body}"))
-    return path
-
-
 def page_html(page: Page) -> str:
     """The whole report as one html text."""
     ranked = rank(page.frame, page.objectives[0], page.guards, page.objectives) if len(page.frame) else None

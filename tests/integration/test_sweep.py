@@ -23,7 +23,7 @@ FILES = {
     *(f"table4.{kind}" for kind in ("csv", "md", "html", "png", "tex")),
     "table4_order.csv",
     "report.html",
-    "order.html",
+    "order.png",
     "rows.json",
 }
 ALL_ONES = [("B", {})]

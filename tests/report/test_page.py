@@ -21,7 +21,7 @@ from tclap.report.grid import About
 from tclap.report.leaderboard import best_line, rank
 from tclap.report.mistakes import Mistake
 from tclap.report.note import sweep_note
-from tclap.report.page import Page, page_html, write_order_page, write_page
+from tclap.report.page import Page, page_html, write_page
 from tclap.report.tables import hash_labels
 from tclap.sweep.ledger import write_details
 from tclap.sweep.stopping import parse_guard
@@ -62,13 +62,6 @@ def test_a_whole_page_needs_no_network(frame_of: Frame, tmp_path: Path) -> None:
     assert "a &lt;b&gt;" in text
     assert "ESC-50: CC BY-NC 3.0" in text
     assert "What B, seed 0 gets most wrong" in text
-    order = write_order_page(page, tmp_path / "order.html")
-    assert order is not None
-    assert re.findall("<h2>(.*?)</h2>", order.read_text()) == [
-        "Accuracy over the change point",
-        "Order by pairs of classes",
-    ]
-    assert write_order_page(Page("old", frame_of(VALUES), BOTH), tmp_path / "none.html") is None
     assert "Best: <strong>B  α 1 0 1 1  β 1  batch 8, zste/temporal 61.0 ± 12.7</strong>" in text
 
 
