@@ -113,9 +113,9 @@ class Board:
         searched: writes the further files of a search.
         """
         frame = self._frame()
+        self._write_note(frame, status)
         self._system.log()
         if not len(frame):
-            self._write_note(frame, status)
             return
         with staged(self._start.settings.sweep_folder) as written:
             about, links = self._about(), self._links()
@@ -131,7 +131,6 @@ class Board:
                 print_ranking(f"{self._name}: leaderboard", ranking_cells(self._ranking(frame)))
             for file in files:
                 self._store.client.log_artifact(self._store.run_id, str(file))
-        self._write_note(frame, status, f"{table}.png")
         console.print(f"best: {best_line(self._ranking(frame), self._ranked_by(frame)[0], hash_labels(frame))}")
 
     def _distinct(self) -> list[Configuration]:
@@ -146,12 +145,9 @@ class Board:
     def _ranked_by(self, frame: pd.DataFrame) -> tuple[str, ...]:
         return self._objectives if has_order(frame) or "zste/order" not in self._objectives else OLDER
 
-    def _write_note(self, frame: pd.DataFrame, status: str, picture: str = "") -> None:
-        """picture: an artifact of the parent run."""
+    def _write_note(self, frame: pd.DataFrame, status: str) -> None:
         run_id, objectives = self._store.run_id, self._ranked_by(frame)
-        note = sweep_note(
-            self._name, status, frame, objectives, run_id, self._plan, self._command, self._guards, picture
-        )
+        note = sweep_note(self._name, status, frame, objectives, self._plan, self._command, self._guards)
         mlflow_page.write_note(self._store.client, run_id, note)
         if len(frame) not in (0, self._told):
             best = self._best(frame)

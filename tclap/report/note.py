@@ -20,16 +20,14 @@ def sweep_note(
     status: str,
     frame: pd.DataFrame,
     objectives: Sequence[str],
-    run_id: str,
     plan: str = "",
     command: str = "",
     guards: Sequence[Guard] = (),
-    picture: str = "",
 ) -> str:
     """A sweep's note. status: such as "5 of 8 configurations done, 12 min left"; frame: what is done, it may be empty.
 
-    plan: the plan as text, with one line for each job; picture: the name of an artifact of the run `run_id`. Settings
-    that do not vary are left out. Raises InputError for an unknown objective or guard.
+    plan: the plan as text, with one line for each job. Settings that do not vary are left out. Raises InputError for an
+    unknown objective or guard.
     """
     parts = [f"**{name}**: {status}"]
     if len(frame):
@@ -40,8 +38,6 @@ def sweep_note(
         more = f"\nand {len(cells) - MOST_ROWS} more\n" if len(cells) > MOST_ROWS else ""
         shown = cells.drop(columns=same).head(MOST_ROWS).rename(columns=SYMBOL_OF)
         parts.append(markdown([text_grid(shown)]) + more)
-    if picture:
-        parts.append(f"![{picture}](get-artifact?path={picture}&run_id={run_id})")
     if command:
         parts.append(f"To go on:\n\n```\n{command}\n```")
     if plan:

@@ -80,8 +80,6 @@ def test_the_parent_and_the_report_show_the_best(
     assert metrics["zste/1"] == 90.0, "what fails a guard is not shown as the winner"
     board.write_files("table4", "done")
     assert "best: " in capsys.readouterr().out
-    note = store.client.get_run(store.run_id).data.tags[NOTE_TAG]
-    assert f"![table4.png](get-artifact?path=table4.png&run_id={store.run_id})" in note
     assert "system/disk_available_megabytes" in store.client.get_run(store.run_id).data.metrics
     assert {"report.html", "order.png", "table4.csv"} <= {f.path for f in store.client.list_artifacts(store.run_id)}
     shown = page.read_text(encoding="utf-8")

@@ -155,18 +155,15 @@ def test_the_best_line_says_ties_single_seeds_and_why_nobody_wins(frame_of: Fram
 
 
 def test_the_note_has_progress_first_then_the_best_then_the_table(frame_of: Frame) -> None:
-    note = sweep_note(
-        "table4", "2 of 8 done", frame_of(VALUES), BOTH, "run1", "the plan", "python x.py", picture="t.png"
-    )
-    order = ["2 of 8 done", "Best so far: B  α 1 0 1 1", "| rank", "path=t.png", "python x.py"]
+    note = sweep_note("table4", "2 of 8 done", frame_of(VALUES), BOTH, "the plan", "python x.py")
+    order = ["2 of 8 done", "Best so far: B  α 1 0 1 1", "| rank", "python x.py"]
     places = [note.index(text) for text in [*order, "the plan"]]
     assert places == sorted(places)
-    assert "![t.png](get-artifact?path=t.png&run_id=run1)" in note
     assert "batch 8" not in note.partition("| rank")[2]  # what does not vary is no column
-    assert sweep_note("table4", "nothing yet", frame_of({}), BOTH, "run1") == "**table4**: nothing yet\n"
+    assert sweep_note("table4", "nothing yet", frame_of({}), BOTH) == "**table4**: nothing yet\n"
 
 
 @pytest.mark.parametrize("count", [25])
 def test_a_long_leaderboard_is_cut_with_a_word(frame_of: Frame, count: int) -> None:
-    note = sweep_note("s", "done", frame_of({(n, 0, 1e-3): [float(n)] for n in range(count)}), BOTH, "r")
+    note = sweep_note("s", "done", frame_of({(n, 0, 1e-3): [float(n)] for n in range(count)}), BOTH)
     assert "and 5 more" in note

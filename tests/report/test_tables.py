@@ -91,7 +91,7 @@ def test_a_sweep_that_grew_by_an_axis_and_a_seed_averages_over_seeds_alone(tmp_p
         [0.1, 60.0, 1, "1 of 2 seeds"],
     ]
     page = page_html(Page("s", frame, ("zste/order", "zste/1")))
-    note = sweep_note("s", "done", frame, ("zste/order", "zste/1"), "run")
+    note = sweep_note("s", "done", frame, ("zste/order", "zste/1"))
     table = write_tables(frame, tmp_path / "t")[1].read_text()
     assert "mean of 1 to 2 seeds" in table
     for text in (page, note, table):
