@@ -114,7 +114,6 @@ class Board:
         """
         frame = self._frame()
         self._write_note(frame, status)
-        self._system.log()
         if not len(frame):
             return
         with staged(self._start.settings.sweep_folder) as written:
