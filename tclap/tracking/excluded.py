@@ -21,7 +21,8 @@ def tag_excluded(client: MlflowClient, experiment_id: str, sweep: str, reasons: 
         if before == why:
             continue
         if why is None:
-            client.delete_tag(run.info.run_id, EXCLUDED)
+            with tracking.gone_is_well():
+                client.delete_tag(run.info.run_id, EXCLUDED)
         else:
             client.set_tag(run.info.run_id, EXCLUDED, why)
         changed += 1

@@ -249,15 +249,15 @@ def go_on(client: MlflowClient, run_id: str) -> None:
     if STOPPED_AT not in run.data.tags:
         return
     for model in client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'"):
-        with _gone_is_well():
+        with gone_is_well():
             client.delete_logged_model(model.model_id)
     for key in ("done", STOPPED_WHY, STOPPED_AT):  # the last is what says that there is something to take back
-        with _gone_is_well():
+        with gone_is_well():
             client.delete_tag(run_id, key)
 
 
 @contextmanager
-def _gone_is_well() -> Iterator[None]:
+def gone_is_well() -> Iterator[None]:
     """For what deletes: MLflow refuses it where there is nothing, and it may have heard the same call before."""
     try:
         yield
