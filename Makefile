@@ -25,7 +25,7 @@ test: .venv/installed
 	$(BIN)/python -m pytest -m "not slow and not integration and not docker" --numprocesses 2 --dist loadfile
 	$(BIN)/python -m pytest tests/integration -m "not slow and not chaos and not browser" --numprocesses 2 --dist loadscope
 
-chaos: .venv/installed  ## kill -9 of each part at each moment, then 100 times at random: an hour and a half
+chaos: .venv/installed  ## kill -9 of each part at each moment, then 100 times at random: an hour and a half and more
 	$(BIN)/python -m pytest -m chaos -s
 
 test-slow: .venv/installed  ## what needs minutes or gigabytes: full-size models, Slurm, 192 points
