@@ -103,10 +103,9 @@ class Best(SweepFlags):
         version = champion.register(client, uri, chosen, why)
         how = f"seed {chosen.seed}, which has the best {metric} of {len(seeds)} on the evaluation folds"
         done = "registered as" if version.new else "is registered already:"
-        alias = champion.alias_of(sweep.name)
-        console.print(f"{done} {champion.MODEL} version {version.number}, alias {alias}: {how}")
+        console.print(f"{done} {champion.MODEL} version {version.number}, alias {version.alias}: {how}")
         _choose_champion(client, version.number, metric, self.promote)
-        _say_how_to_load(f"models:/{champion.MODEL}@{alias}", uri, self.storage, _example(client, chosen))
+        _say_how_to_load(f"models:/{champion.MODEL}@{version.alias}", uri, self.storage, _example(client, chosen))
 
 
 def _choose_champion(client: MlflowClient, number: str, metric: str, promoted: bool) -> None:

@@ -30,6 +30,7 @@ from mlflow.types.schema import Array
 
 import tclap
 from tclap import plugins
+from tclap.config import canonical_hash
 from tclap.errors import InputError
 from tclap.redact import shown
 from tclap.tracking.read import Trial
@@ -59,6 +60,7 @@ class Version:
 
     number: str
     new: bool
+    alias: str
 
 
 @dataclass(frozen=True)
@@ -85,14 +87,21 @@ def register(client: MlflowClient, uri: str, trial: Trial, why: dict[str, str]) 
     """
     found = client.search_model_versions(f"name = '{MODEL}' and run_id = '{trial.run_id}'")
     number = max((v.version for v in found), key=int) if found else _new_version(client, uri, trial, why)
-    client.set_registered_model_alias(MODEL, alias_of(why["sweep"]), number)
-    return Version(str(number), new=not found)
+    alias = alias_of(client, why["sweep"])
+    client.set_registered_model_alias(MODEL, alias, number)
+    return Version(str(number), not found, alias)
 
 
-def alias_of(sweep: str) -> str:
-    """The alias of a sweep's winner: its name, without what MLflow takes for something else."""
-    alias = sweep.replace(".", "-")
-    return f"sweep-{alias}" if RESERVED.fullmatch(alias) else alias
+def alias_of(client: MlflowClient, sweep: str) -> str:
+    """The alias of a sweep's winner: its name, without what MLflow takes for something else.
+
+    If another sweep has that alias ("a.b" and "a-b" are the same without their dot), some digits tell them apart.
+    """
+    plain = sweep.replace(".", "-")
+    alias = f"sweep-{plain}" if RESERVED.fullmatch(plain) else plain
+    number = _number_at(client, alias)
+    holder = sweep if number is None else client.get_model_version(MODEL, number).tags.get("sweep", sweep)
+    return alias if holder == sweep else f"{alias}-{canonical_hash(sweep, 6)}"
 
 
 def promote(client: MlflowClient, number: str) -> None:
@@ -102,8 +111,12 @@ def promote(client: MlflowClient, number: str) -> None:
 
 def champion_now(client: MlflowClient) -> str | None:
     """The number of the version that is the champion; None if there is none."""
+    return _number_at(client, ALIAS)
+
+
+def _number_at(client: MlflowClient, alias: str) -> str | None:
     try:
-        return str(client.get_model_version_by_alias(MODEL, ALIAS).version)
+        return str(client.get_model_version_by_alias(MODEL, alias).version)
     except MlflowException as error:
         if error.error_code in ABSENT:
             return None

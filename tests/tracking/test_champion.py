@@ -1,5 +1,7 @@
 """Who is the champion, and who may take its place; the versions are entries of the registry without files."""
 
+import re
+
 import pytest
 from mlflow import MlflowClient
 
@@ -76,6 +78,16 @@ def test_a_version_without_that_metric_still_stands_with_its_name(client: Mlflow
     ],
 )
 def test_every_name_of_a_sweep_gives_an_alias_that_mlflow_takes(client: MlflowClient, sweep: str, alias: str) -> None:
-    assert champion.alias_of(sweep) == alias
+    assert champion.alias_of(client, sweep) == alias
     client.set_registered_model_alias(champion.MODEL, alias, "1")
     assert str(client.get_model_version_by_alias(champion.MODEL, alias).version) == "1"
+    client.delete_registered_model_alias(champion.MODEL, alias)
+
+
+def test_two_sweeps_never_share_an_alias(client: MlflowClient) -> None:
+    client.set_registered_model_alias(champion.MODEL, "worse", "2")  # of the sweep "worse"
+    assert champion.alias_of(client, "worse") == "worse"
+    client.set_registered_model_alias(champion.MODEL, "a-b", "2")
+    for sweep in ("a.b", "a-b"):
+        assert re.fullmatch(r"a-b-[0-9a-f]{6}", champion.alias_of(client, sweep))
+    assert champion.alias_of(client, "a.b") != champion.alias_of(client, "a-b")
