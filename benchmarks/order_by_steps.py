@@ -19,6 +19,7 @@ from tclap.evaluation.order import CASES
 from tclap.evaluation.zste import metric_values
 from tclap.experiment import Workspace, base_of, evaluate, open_workspace, train
 from tclap.flags import TrainingFlags
+from tclap.places import checkpoint_folder, local_folder
 from tclap.training import checkpoint
 
 ROWS = {"1 0 1 0": LossCoefficients(alpha_ct=0, alpha_co=0), "1 1 1 1": LossCoefficients()}
@@ -33,7 +34,7 @@ def scores_of(workspace: Workspace, folder: Path, stages: str, row: str, steps: 
     parent = trained.parent
     start = base_of(workspace, trained)
     if parent is not None:
-        after_a = folder / f"A-{seed}"
+        after_a = local_folder(checkpoint_folder(folder, parent, seed))
         if not after_a.exists():
             model = checkpoint.load(start)
             train(workspace, parent, model, seed=seed)

@@ -37,6 +37,7 @@ from tclap.sweep.plan import Plan, describe_search, make_plan, search_steps
 from tclap.sweep.pricing import find_price
 from tclap.sweep.recorded import also_done
 from tclap.sweep.space import Range, size
+from tclap.sweep.steering import excluded
 from tclap.sweep.study_source import StudySource
 from tclap.tracking.runs import mean_metrics
 
@@ -111,10 +112,10 @@ def _axes(settings: SearchSettings) -> list[Axis]:
 def _best_before(
     settings: SearchSettings, ledger: Ledger, tried: Sequence[Configuration], axes: Sequence[Axis]
 ) -> BestSoFar:
-    """The best of what earlier starts have done to its end."""
-    best = BestSoFar(settings.objectives[0], settings.guards())
+    """The best of what earlier starts have done to its end, without what somebody has excluded."""
+    best, left_out = BestSoFar(settings.objectives[0], settings.guards()), excluded(settings.sweep_folder)
     for configuration in tried:
-        if ledger.is_done(configuration, settings.seeds):
+        if config_hash(configuration) not in left_out and ledger.is_done(configuration, settings.seeds):
             found = ledger.of(configuration, settings.seeds)
             if all(result.stopped_at is None for result in found):
                 best.tell(label(configuration, axes), mean_metrics(found))

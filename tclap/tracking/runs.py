@@ -268,9 +268,10 @@ def gone_is_well() -> Iterator[None]:
 
 def fail(client: MlflowClient, run_id: str, trace: str) -> None:
     """Leave the traceback on the run, its last line in the note, and end it as FAILED."""
-    told = shown(trace)
+    told = shown(trace).strip()
+    last = told.rpartition("\n")[2]
     client.log_text(run_id, told, TRACEBACK)
-    extend_note(client, run_id, f"Failed, see {TRACEBACK}:\n\n```\n{told.strip().rpartition(chr(10))[2]}\n```\n")
+    extend_note(client, run_id, f"Failed, see {TRACEBACK}:\n\n```\n{last}\n```\n")
     client.set_terminated(run_id, "FAILED")
 
 
