@@ -35,7 +35,7 @@ def receipt(
     if prepared_s is not None and len(new) > 1:
         saved_min = prepared_s * (len(new) - 1) / 60
         ready = f"ready after {prepared_s:.0f} s, once for {count}"
-        lines.append(f"  base model and features: {ready}, which saved up to {saved_min:.1f} min")
+        lines.append(f"  lanes, base model and features: {ready}, which saved up to {saved_min:.1f} min")
     return "\n".join(lines)
 
 

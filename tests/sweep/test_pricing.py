@@ -97,7 +97,7 @@ def test_the_receipt_says_what_was_planned_and_spent_and_what_sharing_saved(tmp_
     assert text.splitlines() == [
         "receipt: 9 runs in 5.0 min; 4.0 min of training were planned, 4.2 min spent over all lanes",
         "  stages: 4 runs of A and B used 1 of stage A, which saved 450 steps, 0.8 min of training",
-        "  base model and features: ready after 29 s, once for 9 runs, which saved up to 3.9 min",
+        "  lanes, base model and features: ready after 29 s, once for 9 runs, which saved up to 3.9 min",
     ]
 
 
