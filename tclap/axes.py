@@ -12,7 +12,7 @@ import csv
 import difflib
 import functools
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -236,10 +236,11 @@ def value_of(configuration: Configuration, axis: Axis) -> Any:
     return found[0] if found else None
 
 
-def varying(configurations: Iterable[Configuration]) -> list[Axis]:
+def varying(configurations: Iterable[Configuration], besides: Collection[Axis] = ()) -> list[Axis]:
     """The axes on which `configurations` differ, in the order of `AXES`; together they tell them all apart.
 
-    What only some of them have (stage A's settings) varies if those that have it differ in it.
+    What only some of them have (stage A's settings) varies if those that have it differ in it. besides: named, too,
+    whether or not they differ: what a search may still vary.
     """
     distinct = list(dict.fromkeys(configurations))
     found: list[Axis] = []
@@ -254,7 +255,7 @@ def varying(configurations: Iterable[Configuration]) -> list[Axis]:
             told.update(axis.paths)
         if len(of_each) > 1:
             found.append(axis)
-    return found
+    return [axis for axis in AXES if axis in found or axis in besides]
 
 
 def expand(configurations: Sequence[Configuration], variations: Sequence[Variation]) -> list[Configuration]:

@@ -179,6 +179,14 @@ def test_an_axis_of_both_stages_tells_only_while_they_agree() -> None:
     assert varying([]) == varying([ab()]) == []
 
 
+def test_what_may_still_vary_is_named_in_its_place_whether_or_not_it_differs() -> None:
+    rates = [b(optimiser_b=OptimiserSettings(lr=lr)) for lr in (1e-3, 1e-4)]
+    besides = [find_axis("row_o"), find_axis("lr"), find_axis("alpha_st")]
+    named = [axis.name for axis in varying(rates, besides)]
+    assert sorted(named) == ["alpha_st", "lr", "row_o"]
+    assert named == [axis.name for axis in AXES if axis.name in named]
+
+
 def test_no_value_is_a_value() -> None:
     rows = expand([ab()], [parse_vary("weights=none,random")])
     assert [row.model.weights for row in rows] == [None, "random"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tclap.axes import AXES, Axis, varying
+from tclap.axes import Axis, varying
 from tclap.config import Configuration, config_hash
 from tclap.console import console
 from tclap.data.layouts import read_index
@@ -77,8 +77,7 @@ class Board:
 
         axes: what may vary, besides what those that were tried differ in.
         """
-        known_to = {*axes, *varying(self._distinct())}
-        columns = mlflow_page.leaderboard_columns(self._objectives, [axis for axis in AXES if axis in known_to])
+        columns = mlflow_page.leaderboard_columns(self._objectives, varying(self._distinct(), axes))
         client, experiment_id, objective = self._store.client, self._store.experiment_id, self._objectives[0]
         some_excluded = bool(excluded(self._start.settings.sweep_folder))
         end = mlflow_page.set_up_experiment(client, experiment_id, self._name, objective, columns, some_excluded)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from tclap import presets
-from tclap.axes import AXES, Axis, label, varying
+from tclap.axes import Axis, label, varying
 from tclap.config import Configuration, config_hash
 from tclap.console import console
 from tclap.flags import SweepSettings
@@ -83,7 +83,18 @@ def run_sweep(settings: SweepSettings, configurations: Sequence[Configuration], 
                 return len(jobs if adaptive is None else adaptive.jobs)
 
             ended = total() - len(left)
-            spent = run_jobs(start, Work(left, jobs, source, total, ended, SHOWN, tried, OBJECTIVES, planned))
+            work = Work(
+                examples=left,
+                known=jobs,
+                source=source,
+                total=total,
+                before=ended,
+                shown=SHOWN,
+                tried=tried,
+                objectives=OBJECTIVES,
+                plan=planned,
+            )
+            spent = run_jobs(start, work)
             say_receipt(start, before, plan.trials(), planned_s, spent)
         missing = plan.left(start.ledger) if adaptive is None else adaptive.left()
         return conclude(start, tried, OBJECTIVES, table, missing, bool(missing))
@@ -126,7 +137,7 @@ def without_excluded(settings: SweepSettings, configurations: Sequence[Configura
     return [c for c in configurations if config_hash(c) not in left_out] if left_out else list(configurations)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Work:
     """What one start has to do, and how it is shown.
 
@@ -173,8 +184,7 @@ def run_jobs(start: Start, work: Work) -> Spent:
         open_cluster()
         preflight.check_room(settings, ray.cluster_resources())
         planned = [job.configuration for job in (*work.examples, *work.known) if job.configuration.stages != "A"]
-        known_to = {*work.axes, *varying([*planned, *work.tried()])}
-        differ = [axis for axis in AXES if axis in known_to]
+        differ = varying([*planned, *work.tried()], work.axes)
         store = open_store(start, differ)
         sweep = sweep_of(start, store, differ, work.objectives)
         board = Board(start, store, work.tried, work.objectives, work.plan)

@@ -10,7 +10,6 @@ import shlex
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,14 +89,25 @@ def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -
             def asked() -> Sequence[Configuration]:
                 return [*before, *map(settings.at, source.asked), *earlier]
 
-            maximised = settings.objectives
             price, told_before = find_price(start.ledger, settings.identity()), set(start.ledger.results)
             planned = describe_search(shared, start.ledger, limit, done_before, price)
             console.print(planned)
             planned_s = price.step_s * search_steps(shared, start.ledger, limit - done_before) if price else None
             axes = _axes(settings)
-            work = Work(shared.jobs, stage_a, source, total, done_before, maximised, asked, maximised, planned, axes)
-            spent = run_jobs(start, replace(work, best=_best_before(settings, start.ledger, asked(), axes)))
+            work = Work(
+                examples=shared.jobs,
+                known=stage_a,
+                source=source,
+                total=total,
+                before=done_before,
+                shown=settings.objectives,
+                tried=asked,
+                objectives=settings.objectives,
+                plan=planned,
+                axes=axes,
+                best=_best_before(settings, start.ledger, asked(), axes),
+            )
+            spent = run_jobs(start, work)
             say_receipt(start, told_before, asked(), planned_s, spent)
             source.tell_untold()
             points += source.asked

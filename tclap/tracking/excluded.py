@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from mlflow import MlflowClient
 
 from tclap.tracking import runs as tracking
-from tclap.tracking.page import show_excluded
-
-EXCLUDED = "excluded"  # tag of such a run, with the reason
+from tclap.tracking.page import EXCLUDED_TAG, leave_out_excluded
 
 
 def tag_excluded(client: MlflowClient, experiment_id: str, sweep: str, reasons: Mapping[str, str]) -> int:
@@ -17,14 +15,14 @@ def tag_excluded(client: MlflowClient, experiment_id: str, sweep: str, reasons: 
     them out; returns how many runs changed."""
     changed = 0
     for run in tracking.find_runs(client, experiment_id, {"sweep": sweep, "kind": tracking.KIND_TRIAL}):
-        before, why = run.data.tags.get(EXCLUDED), reasons.get(run.data.tags["config_hash"])
+        before, why = run.data.tags.get(EXCLUDED_TAG), reasons.get(run.data.tags["config_hash"])
         if before == why:
             continue
         if why is None:
             with tracking.gone_is_well():
-                client.delete_tag(run.info.run_id, EXCLUDED)
+                client.delete_tag(run.info.run_id, EXCLUDED_TAG)
         else:
-            client.set_tag(run.info.run_id, EXCLUDED, why)
+            client.set_tag(run.info.run_id, EXCLUDED_TAG, why)
         changed += 1
-    show_excluded(client, experiment_id, sweep, bool(reasons))
+    leave_out_excluded(client, experiment_id, sweep, bool(reasons))
     return changed

@@ -18,6 +18,7 @@ from tclap.config import canonical_hash
 KIND_TAG, TRAINING = "mlflow.experimentKind", "custom_model_development"
 VIEW_TAG = "mlflow.sharedViewState."
 NOTE_TAG = "mlflow.note.content"
+EXCLUDED_TAG = "excluded"  # of a run that stays out of rankings and tables; says why
 MOST_NOTE = 8000  # characters that MLflow takes in a tag
 CUT = "\n\n… (longer than MLflow shows; the whole table is among the artifacts)\n"
 
@@ -34,8 +35,7 @@ def set_up_experiment(
 
     columns: what it shows, in order: metrics (such as "zste/1") and parameters ("coefficients.alpha_st"; see
     `leaderboard_columns`). The link is the returned text behind the address of MLflow's page and a "/". It stays the
-    same for the same name, and a later call replaces what it shows. some_excluded: leave out runs with the tag
-    `excluded`.
+    same for the same name, and a later call replaces what it shows. some_excluded: leave out runs with EXCLUDED_TAG.
     """
     shown = [f"{'metrics' if '/' in column else 'params'}.`{column}`" for column in columns]
     # By their ids in MLflow's table: the box to tick, the name wide enough for a label with its seed, and the age.
@@ -63,7 +63,7 @@ def set_up_experiment(
     return f"#/experiments/{experiment_id}/runs?viewStateShareKey={_key(name)}&workflowType=machine_learning"
 
 
-def show_excluded(client: MlflowClient, experiment_id: str, name: str, some_excluded: bool) -> None:
+def leave_out_excluded(client: MlflowClient, experiment_id: str, name: str, some_excluded: bool) -> None:
     """Have the sweep's view, if it has one, leave out what is excluded, or nothing if nothing is."""
     tag = f"{VIEW_TAG}{_key(name)}"
     state = client.get_experiment(experiment_id).tags.get(tag)
@@ -77,7 +77,7 @@ def _key(name: str) -> str:
 
 
 def _filter(name: str, some_excluded: bool) -> str:
-    return f"tags.sweep = '{name}' and tags.kind = 'trial'" + " and tags.excluded IS NULL" * some_excluded
+    return f"tags.sweep = '{name}' and tags.kind = 'trial'" + f" and tags.{EXCLUDED_TAG} IS NULL" * some_excluded
 
 
 def leaderboard_columns(objectives: Sequence[str], axes: Sequence[Axis]) -> list[str]:

@@ -24,8 +24,7 @@ from tclap.report.grid import STOPPED_AT, About
 from tclap.report.tables import ROWS, about_scores, long_frame, told
 from tclap.tracking import runs as tracking
 from tclap.tracking.artifacts import read_score_facts
-from tclap.tracking.excluded import EXCLUDED
-from tclap.tracking.page import run_link
+from tclap.tracking.page import EXCLUDED_TAG, run_link
 from tclap.tracking.uri import check_not_deleted, database_file
 
 
@@ -112,7 +111,7 @@ def read_sweep(client: MlflowClient, experiment_id: str, name: str) -> SweepReco
     done = tracking.find_runs(client, experiment_id, wanted)
     if not done:
         raise InputError(f"nothing of sweep {name!r} is done yet: it has no trial run with the tag done=true")
-    trials = [_trial(run) for run in done if EXCLUDED not in run.data.tags]
+    trials = [_trial(run) for run in done if EXCLUDED_TAG not in run.data.tags]
     if not trials:
         raise InputError(
             f"everything of sweep {name!r} is excluded; tclap exclude --undo takes a configuration in again"

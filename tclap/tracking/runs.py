@@ -115,15 +115,12 @@ def child_run(
     varying: Sequence[Axis] = (),
 ) -> str:
     """Run id of one configuration and seed, RUNNING. varying: what the run's name tells besides the usual."""
-    stage_a = {"stage_a_run": stage_a_run_id} if stage_a_run_id else {}
     tags = {
         "kind": KIND_STAGE_A if configuration.stages == "A" else KIND_TRIAL,
         "mlflow.parentRunId": parent_id,
         "mlflow.runName": f"{label(configuration, varying)}  seed {seed}",
-        "host": socket.gethostname(),
         NOTE_TAG: run_line(configuration, seed, f"A run of the sweep **{sweep}**"),
-        **stage_a,
-        **versions(),
+        **_made_by(stage_a_run_id),
     }
     identity = identity_of(sweep, configuration, seed)
     run_id = _get_or_create(client, experiment_id, identity, tags, _parameters(configuration, seed))
@@ -144,15 +141,19 @@ def single_run(
         "kind": KIND_TRAIN,
         "mlflow.runName": f"{name}: {label(configuration)}  seed {seed}",
         "config_hash": config_hash(configuration),
-        "host": socket.gethostname(),
         NOTE_TAG: run_line(configuration, seed, "A run of **tclap train**"),
-        **({"stage_a_run": stage_a_run_id} if stage_a_run_id else {}),
-        **versions(),
+        **_made_by(stage_a_run_id),
     }
     run_id: str = client.create_run(experiment_id, tags=tags).info.run_id
     parameters = _parameters(configuration, seed)
     client.log_batch(run_id, params=[Param(key, as_parameter(value)) for key, value in parameters.items()])
     return run_id
+
+
+def _made_by(stage_a_run_id: str | None) -> dict[str, str]:
+    """Tags that say what made a run: the machine, the versions, and the run of stage A that it starts from, if any."""
+    stage_a = {"stage_a_run": stage_a_run_id} if stage_a_run_id else {}
+    return {"host": socket.gethostname(), **stage_a, **versions()}
 
 
 def _parameters(configuration: Configuration, seed: int) -> dict[str, object]:
