@@ -22,6 +22,7 @@ from tclap.places import UserPath, cache_folder, check_writable
 from tclap.redact import shown
 from tclap.report.leaderboard import (
     best_line,
+    column_of,
     paired_cells,
     paired_comparisons,
     rank,
@@ -34,6 +35,7 @@ from tclap.report.ranking_table import print_ranking
 from tclap.report.tables import (
     hash_labels,
     mean_and_interval,
+    metric_of,
     untrained_warning,
     write_tables,
 )
@@ -79,7 +81,8 @@ class Best(SweepFlags):
         guards = [parse_guard(text) for text in self.guard]
         client, experiment_id, uri = open_store(self.storage)
         sweep = read_sweep(client, experiment_id, self.name)
-        metric = self.metric or _default_metric(sweep)
+        # By its own name, which the runs and the registry have: `column_of` knows zste/order/moved, too.
+        metric = metric_of(column_of(sweep.frame(), self.metric or _default_metric(sweep)))
         best, seeds = _rank(sweep, metric, guards)
         if others_scored(sweep, seeds):
             console.print(

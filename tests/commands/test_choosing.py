@@ -1,8 +1,12 @@
-"""What `tclap best` says of a winner that is tied, or has one seed."""
+"""What `tclap best` says of a winner that is tied, or has one seed; and by which name it asks for a metric."""
 
-from tclap.commands.choosing import _rank
+import pytest
+
+from tclap.commands import choosing
+from tclap.commands.choosing import Best, _rank
 from tclap.config import Configuration, LossCoefficients, OptimiserSettings, config_hash
 from tclap.console import console
+from tclap.tracking import champion, final_scores, read
 from tclap.tracking.read import SweepRecord, Trial
 
 METRIC = "zste/order"
@@ -38,3 +42,30 @@ def test_a_clear_winner_of_several_seeds_has_no_note() -> None:
     assert f"{METRIC} 91.0 ± 2.5" in text
     assert "note:" not in text
     assert "understates how much results vary" in text
+
+
+@pytest.mark.parametrize("metric", ["order/moved", "zste/order/moved"])
+def test_a_metric_has_one_name_from_the_ranking_to_the_registry(monkeypatch: pytest.MonkeyPatch, metric: str) -> None:
+    """MLflow calls it order/moved on a run and zste_test/order/moved after the test folds."""
+    scores = {0: {"order/moved": 40.0}, 1: {"order/moved": 90.0}}
+    trials = tuple(
+        Trial(f"run-{alpha}", row(alpha), 0, {**of_one, METRIC: 50.0, "zste/1": 50.0})
+        for alpha, of_one in scores.items()
+    )
+    registered = []
+
+    class Registered(Exception):
+        """What comes after it needs a registry."""
+
+    def register(client: object, uri: str, trial: Trial, why: dict[str, str]) -> None:
+        registered.append((trial.run_id, why["metric"]))
+        raise Registered
+
+    monkeypatch.setattr(read, "open_store", lambda storage: (None, "1", "sqlite:///mlflow.db"))
+    monkeypatch.setattr(read, "read_sweep", lambda *_: SweepRecord("s", "parent", {}, {}, "table4", (), trials))
+    monkeypatch.setattr(final_scores, "scores_on_test_folds", lambda *_: None)
+    monkeypatch.setattr(choosing, "_print_test_scores", lambda *_: None)
+    monkeypatch.setattr(champion, "register", register)
+    with pytest.raises(Registered), console.capture():
+        Best(name="s", metric=metric).cli_cmd()
+    assert registered == [("run-1", "order/moved")]
