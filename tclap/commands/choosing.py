@@ -202,7 +202,7 @@ class Report(SweepFlags):
         files = write_tables(frame, out / sweep.table, warning, sweep.about(client), sweep.links())
         objectives = _objectives(sweep)
         varied = sweep.trials[0].configuration.vary_draws
-        files += write_leaderboard(frame, objectives, out / "leaderboard", vary_draws=varied)
+        files += write_leaderboard(frame, objectives, out / "leaderboard", sweep.guards, varied)
         files += write_study_plots(frame, objectives, out)
         console.print(f"{len(frame)} rows of {frame['config_hash'].nunique()} configurations")
         for file in files:

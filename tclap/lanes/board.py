@@ -120,7 +120,8 @@ class Board:
             grids = grids_of(frame, about, links, self._warning)
             files = write_tables(frame, written / table, self._warning, about, links, grids)
             maximised = () if searched is None else self._objectives
-            files.append(write_rows(frame, table, maximised, written, self._start.sound, self._store.page))
+            guards = self._start.settings.guard
+            files.append(write_rows(frame, table, maximised, written, self._start.sound, self._store.page, guards))
             files += self._write_page(frame, status, written, grids, final=True)
             files += [] if searched is None else searched(frame, written)
             if searched is None:

@@ -188,15 +188,22 @@ def write_tables(
 
 
 def write_rows(
-    frame: pd.DataFrame, table: str, objectives: Sequence[str], folder: Path, sound: str = "", page: str = ""
+    frame: pd.DataFrame,
+    table: str,
+    objectives: Sequence[str],
+    folder: Path,
+    sound: str = "",
+    page: str = "",
+    guards: Sequence[str] = (),
 ) -> Path:
     """Write what a sweep's trial runs do not say of themselves, for `tclap report` to rebuild its files from MLflow.
 
     table: the stem of its table's files; objectives: what a search maximised; sound: what it heard, for people; page:
-    where a browser finds MLflow.
+    where a browser finds MLflow; guards: what must hold of a winner, such as "zste/1>=70".
     """
     rows = [[name, int(seed)] for name, seed in zip(frame["config_hash"], frame["seed"], strict=True)]
-    facts = {"table": table, "objectives": list(objectives), "rows": rows, "sound": sound, "page": page}
+    facts = {"table": table, "objectives": list(objectives), "guards": list(guards), "rows": rows}
+    facts |= {"sound": sound, "page": page}
     write_atomically(folder / ROWS, json.dumps(facts))
     return folder / ROWS
 

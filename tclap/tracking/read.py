@@ -22,6 +22,7 @@ from tclap.places import Place
 from tclap.redact import shown
 from tclap.report.grid import STOPPED_AT, About
 from tclap.report.tables import ROWS, about_scores, long_frame, told
+from tclap.sweep.stopping import Guard, parse_guard
 from tclap.tracking import runs as tracking
 from tclap.tracking.artifacts import read_score_facts
 from tclap.tracking.page import EXCLUDED_TAG, run_link
@@ -57,6 +58,7 @@ class SweepRecord:
     experiment_id: str = ""
     sound: str = ""  # what it heard, for people
     page: str = ""  # where a browser finds MLflow
+    guards: tuple[Guard, ...] = ()  # what must hold of a winner
 
     def about(self, client: MlflowClient) -> About:
         """What its tables say of their origin, from the scores.json of each run."""
@@ -131,6 +133,7 @@ def read_sweep(client: MlflowClient, experiment_id: str, name: str) -> SweepReco
         experiment_id,
         facts.get("sound", ""),
         facts.get("page", ""),
+        tuple(map(parse_guard, facts.get("guards", ()))),
     )
 
 

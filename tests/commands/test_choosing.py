@@ -1,11 +1,16 @@
-"""What `tclap best` says of a winner that is tied, or has one seed; and by which name it asks for a metric."""
+"""What `tclap best` says of a winner that is tied, or has one seed, and how it names a metric; guards in a report."""
 
+from pathlib import Path
+
+import pandas as pd
 import pytest
 
 from tclap.commands import choosing
-from tclap.commands.choosing import Best, _rank
+from tclap.commands.choosing import Best, Report, _rank
 from tclap.config import Configuration, LossCoefficients, OptimiserSettings, config_hash
 from tclap.console import console
+from tclap.report.tables import SHOWN
+from tclap.sweep.stopping import parse_guard
 from tclap.tracking import champion, final_scores, read
 from tclap.tracking.read import SweepRecord, Trial
 
@@ -69,3 +74,20 @@ def test_a_metric_has_one_name_from_the_ranking_to_the_registry(monkeypatch: pyt
     with pytest.raises(Registered), console.capture():
         Best(name="s", metric=metric).cli_cmd()
     assert registered == [("run-1", "order/moved")]
+
+
+def test_a_report_ranks_by_the_guards_of_the_sweep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    forgetful = {**{f"zste/{name}": 50.0 for name in SHOWN}, METRIC: 90.0, "zste/1": 60.0}
+    trials = tuple(
+        Trial(f"run-{alpha}", row(alpha), 0, metrics)
+        for alpha, metrics in ((0, forgetful), (1, {**forgetful, METRIC: 80.0, "zste/1": 75.0}))
+    )
+    found = SweepRecord("s", "p", {}, {}, "search", (METRIC, "zste/1"), trials, guards=(parse_guard("zste/1>=70"),))
+    monkeypatch.setattr(read, "open_store", lambda storage: (None, "1", "sqlite:///mlflow.db"))
+    monkeypatch.setattr(read, "read_sweep", lambda *_: found)
+    monkeypatch.setattr(SweepRecord, "about", lambda *_: None)
+    with console.capture():
+        Report(name="s", out=tmp_path).cli_cmd()
+    leaderboard = pd.read_csv(tmp_path / "leaderboard.csv")
+    assert leaderboard["config_hash"].tolist() == [config_hash(row(1)), config_hash(row(0))]
+    assert leaderboard["excluded"].iloc[1] == "zste/1>=70 does not hold"

@@ -15,7 +15,9 @@ from tclap.lanes import worker
 from tclap.lanes.board import PAGE_EVERY_S, Board
 from tclap.lanes.start import Start, claimed, open_store, sweep_of
 from tclap.sweep.job import Job
+from tclap.sweep.stopping import Guard
 from tclap.tracking.page import NOTE_TAG
+from tclap.tracking.read import read_sweep
 from tests.lanes.test_worker import desk
 
 OBJECTIVES = ("zste/order", "zste/1")
@@ -78,11 +80,14 @@ def test_the_parent_and_the_report_show_the_best(
         spoilt = replace(result.scores["1"], value=task_1)
         start.ledger.add(replace(result, scores={**result.scores, "1": spoilt}))
     guarded = replace(start, settings=start.settings.model_copy(update={"guard": ("zste/1>=50",)}))
-    Board(guarded, store, lambda: configurations, OBJECTIVES).update("2 of 2")
+    board = Board(guarded, store, lambda: configurations, OBJECTIVES)
+    board.update("2 of 2")
     metrics = store.client.get_run(store.run_id).data.metrics
     assert metrics["zste/1"] == 90.0, "what fails a guard is not shown as the winner"
     board.write_files("table4", "done")
     assert "best: " in capsys.readouterr().out
+    found = read_sweep(store.client, store.experiment_id, start.settings.name)
+    assert found.guards == (Guard("zste/1", ">=", 50.0),), "tclap report ranks by them, too"
     assert {"report.html", "order.png", "table4.csv"} <= {f.path for f in store.client.list_artifacts(store.run_id)}
     shown = page.read_text(encoding="utf-8")
     for part in ("change", "pairs", "mistakes"):
