@@ -25,17 +25,17 @@ from typing import Any, Literal
 
 import table4
 from pydantic import Field
-from pydantic_settings import BaseSettings
 
 from tclap.config import Configuration, with_seed
 from tclap.console import console, parse, run_or_exit
 from tclap.data.layouts import read_index
 from tclap.data.synth import default_dataset
+from tclap.environment import ScriptSettings
 from tclap.errors import InputError
 from tclap.evaluation.zste import metric_values
 from tclap.experiment import Workspace, base_of, evaluate, open_workspace
-from tclap.flags import COMMAND_LINE, SweepSettings
-from tclap.places import Place, cache_folder, write_atomically
+from tclap.flags import SweepSettings
+from tclap.places import Place, UserPath, cache_folder, write_atomically
 from tclap.report.findings import put_between_marks
 from tclap.report.findings_page import ESC50, SYNTHETIC, UNSEEN, Line, page_of, study_frame
 from tclap.sweep.ledger import Ledger, read_ledger
@@ -46,13 +46,11 @@ Part = Literal["row-o", "timing", "esc50", "midpoint", "unseen"]
 PARTS: tuple[Part, ...] = ("row-o", "timing", "esc50", "midpoint", "unseen")
 
 
-class FindingsSettings(BaseSettings):
+class FindingsSettings(ScriptSettings):
     """Run the study of docs/findings.md, or parts of it, and write its tables from what has ended."""
 
-    model_config = COMMAND_LINE
-
     part: tuple[Part, ...] = Field(PARTS, description="which parts, comma-separated")
-    data: Path | None = Field(None, description="ESC-50, for the parts esc50, midpoint and unseen")
+    data: UserPath | None = Field(None, description="ESC-50, for the parts esc50, midpoint and unseen")
     folds: tuple[int, ...] = Field(
         (2, 3, 4, 1), description="evaluation folds of ESC-50, one for each seed, in turn; the one after it is kept"
     )
@@ -63,9 +61,9 @@ class FindingsSettings(BaseSettings):
     steps_b: int = Field(1200, ge=1, description="steps of stage B, of ESC-50; B alone takes those of A as well")
     base_steps: int = Field(800, ge=1, description="steps of mini's base, of ESC-50")
     quick: bool = Field(False, description="a few steps of everything, under names of their own: does it run?")
-    storage: Path = Field(Path("runs"), description="folder of the sweeps")
+    storage: UserPath = Field(Path("runs"), description="folder of the sweeps")
     hours: float | None = Field(None, gt=0, description="begin no further sweep after so many hours")
-    out: Path = Field(Path("docs/findings.md"), description="the page whose generated part is written")
+    out: UserPath = Field(Path("docs/findings.md"), description="the page whose generated part is written")
     render: bool = Field(False, description="run nothing: write the page from what has ended")
     dry_run: bool = Field(False, description="print the commands, and what of each is done")
 

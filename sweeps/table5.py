@@ -10,14 +10,14 @@ import os
 from pathlib import Path
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, CliApp
 
 from tclap.config import ModelSettings
-from tclap.console import console, run_or_exit
+from tclap.console import console, parse, run_or_exit
 from tclap.data.dataset import check_folds
 from tclap.data.synth import default_dataset
+from tclap.environment import ScriptSettings
 from tclap.experiment import open_workspace
-from tclap.flags import COMMAND_LINE, SweepName
+from tclap.flags import SweepName
 from tclap.lanes.scoring import Scoring, score_models, shown
 from tclap.places import UserPath, cache_folder, check_writable
 from tclap.report.table5 import ScoredModel, write
@@ -26,10 +26,8 @@ from tclap.tracking import runs as tracking
 from tclap.tracking.scored_models import close_list, log_model, open_list
 
 
-class Table5Settings(BaseSettings):
+class Table5Settings(ScriptSettings):
     """Score a list of models on ZSTE."""
-
-    model_config = COMMAND_LINE
 
     models: tuple[str, ...] = Field(min_length=1, description="names, hf:REPO, module:factory, checkpoint folders")
     data: UserPath | None = Field(None, description="dataset: a folder or a csv; default: a synthetic one")
@@ -61,7 +59,7 @@ def _absolute(name: str, weights: str | None) -> tuple[str, str | None]:
 
 
 def main() -> int:
-    settings = CliApp.run(Table5Settings)
+    settings = parse(Table5Settings)
     storage = settings.storage.resolve()
     check_writable(storage / settings.name)
     workspace = open_workspace((settings.data or default_dataset(storage)).resolve(), cache_folder(storage))

@@ -1,4 +1,4 @@
-"""Flags: what `tclap train` and every sweep script share, and `SweepSettings`, a sweep script's whole command line.
+"""Flags: what `tclap train` and every sweep share, and `SweepSettings`, a sweep's whole command line.
 
 Each flag of a sweep may also be set as TCLAP_<FLAG> in the environment (a cluster sets TCLAP_STORAGE and TCLAP_DATA).
 """
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from upath import UPath
 
 from tclap import models, presets
@@ -28,7 +27,7 @@ from tclap.config import (
     Timing,
     Trainable,
 )
-from tclap.environment import Environment
+from tclap.environment import ScriptSettings
 from tclap.errors import InputError
 from tclap.models.weights import RANDOM
 from tclap.places import UserPath, at
@@ -145,33 +144,8 @@ class TrainingFlags(BaseModel):
         )
 
 
-# How the command line and the environment of every sweep script are read.
-COMMAND_LINE = SettingsConfigDict(
-    env_prefix="TCLAP_",
-    env_ignore_empty=True,  # compose files set a variable that is not given to nothing
-    extra="forbid",
-    cli_kebab_case=True,
-    cli_implicit_flags=True,
-    cli_avoid_json=True,
-    cli_hide_none_type=True,
-)
-
-
-class SweepSettings(TrainingFlags, StoppingFlags, BaseSettings):
-    """Flags shared by every sweep script."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, Environment(settings_cls), dotenv_settings, file_secret_settings
-
-    model_config = SettingsConfigDict(**COMMAND_LINE, frozen=True)
+class SweepSettings(TrainingFlags, StoppingFlags, ScriptSettings):
+    """Flags shared by every sweep."""
 
     preset: Literal["paper", "released"] | None = Field(
         None, description="settings of the paper, or of its authors' released code, instead of mini's"

@@ -69,6 +69,22 @@ def test_the_plan_rotates_folds_and_its_commands_are_those_of_table4(
     ]
 
 
+def test_flags_of_the_environment_and_the_home_folder_are_read_as_in_every_sweep(
+    script: ModuleType, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(root.parent))
+    monkeypatch.setenv("TCLAP_SEEDS", "0,1")
+    monkeypatch.setenv("TCLAP_FOLDS", "2,3")
+    monkeypatch.setenv("TCLAP_STORAGE", "~/none")
+    flags = ["--part", "unseen", f"--data=~/{root.name}", "--dry-run"]
+    assert run(script, monkeypatch, *flags) == 0
+    commands = [line for line in capsys.readouterr().out.splitlines() if line.startswith("left")]
+    assert len(commands) == 2
+    for (seed, fold), command in zip([(0, 2), (1, 3)], commands, strict=True):
+        words = f"--storage {root.parent}/none --vary-draws --data {root} "
+        assert f"-fold{fold}-batch64-seed{seed} {words}" in command
+
+
 def test_real_sound_needs_its_data(script: ModuleType, root: Path, tmp_path: Path) -> None:
     with pytest.raises(script.InputError, match="the parts esc50 need ESC-50: --data"):
         list(script.units(script.FindingsSettings(part=("esc50",), storage=tmp_path)))

@@ -82,6 +82,17 @@ def test_a_row_and_a_run_for_each_model_and_1_for_one_that_cannot_be_had(table5,
     assert table5("--models", "mini", *flags, "--name", "alone") == 0
 
 
+def test_an_unknown_flag_is_one_line_and_no_usage(table5, capsys):
+    assert table5("--models", "mini", "--bogus") == 2
+    assert capsys.readouterr().err == "error: unrecognized arguments: --bogus\n"
+
+
+def test_its_flags_may_be_set_in_the_environment(table5, root, monkeypatch, capsys):
+    monkeypatch.setenv("TCLAP_MODELS", "mini,mni")
+    assert table5("--data", root) == 2
+    assert "unknown model 'mni'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["mni", "./nowhere", "hf:"])
 def test_a_name_that_can_be_no_model_is_refused_at_once(table5, root, name, capsys):
     assert table5("--models", f"mini,{name}", "--data", root) == 2
