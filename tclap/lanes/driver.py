@@ -38,7 +38,7 @@ from tclap.sweep.sources import JobSource, ListSource
 from tclap.sweep.steering import EVERYTHING, excluded, is_paused, paused
 from tclap.tracking import runs as tracking
 from tclap.tracking.page import run_link
-from tclap.tracking.uri import browse_command
+from tclap.tracking.uri import LOCAL_PAGE, browse_command
 
 SHOWN = ("zste/3A", "zste/3A_order", "zste/order", "zste/1")  # of each job of a list that ends
 OBJECTIVES = ("zste/order", "zste/1")  # of a list: what is learned, and what was retained
@@ -257,6 +257,6 @@ def conclude(
 
 
 def _say_where(store: Store, board: Board, axes: Collection[Axis]) -> None:
-    if store.uri.startswith("sqlite"):
+    if store.uri.startswith("sqlite") and store.page == LOCAL_PAGE:
         console.print(f"to browse: {browse_command(store.uri)}")
     console.print(f"leaderboard: {board.link(axes)}")

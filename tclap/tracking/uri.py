@@ -98,7 +98,7 @@ def database_file(uri: str) -> Path | None:
 
 def page_at(uri: str, named: str | None = None) -> str:
     """Where a browser finds MLflow: as `named`, or by `browse_command`, or else where the store is."""
-    return LOCAL_PAGE if uri.startswith("sqlite") else shown(named or uri)
+    return shown(named or (LOCAL_PAGE if uri.startswith("sqlite") else uri))
 
 
 def browse_command(uri: str) -> str:

@@ -5,15 +5,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from tclap.config import Configuration, LossCoefficients
 from tclap.flags import SweepSettings
-from tclap.lanes import worker
+from tclap.lanes import driver, worker
 from tclap.lanes.board import PAGE_EVERY_S, Board
-from tclap.lanes.start import Start, claimed, open_store, sweep_of
+from tclap.lanes.start import Start, Store, claimed, open_store, sweep_of
 from tclap.sweep.job import Job
 from tclap.sweep.stopping import Guard
 from tclap.tracking.page import NOTE_TAG
@@ -94,3 +95,14 @@ def test_the_parent_and_the_report_show_the_best(
         assert f"id={part}>" in shown
     assert 1 <= len(re.findall("src='data:audio/ogg", shown)) <= 15
     assert "Sounds: synthetic, made by tclap." in shown
+
+
+@pytest.mark.parametrize(("page", "said"), [("http://127.0.0.1:5000", True), ("http://box:8080", False)])
+def test_how_to_browse_a_local_store_is_said_unless_its_page_is_somewhere_else(
+    capsys: pytest.CaptureFixture[str], page: str, said: bool
+) -> None:
+    store = Store(None, "1", "2", "sqlite:///m.db", page)  # type: ignore[arg-type]
+    driver._say_where(store, SimpleNamespace(link=lambda axes: f"{page}/view"), ())  # type: ignore[arg-type]
+    out = capsys.readouterr().out
+    assert ("to browse: mlflow ui" in out) == said
+    assert f"leaderboard: {page}/view" in out

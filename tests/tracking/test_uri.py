@@ -18,7 +18,7 @@ from tclap.places import at
 from tclap.redact import shown
 from tclap.tracking import runs as tracking
 from tclap.tracking.read import open_store
-from tclap.tracking.uri import absolute, answering, browse_command, database_file, is_away, tracking_uri
+from tclap.tracking.uri import absolute, answering, browse_command, database_file, is_away, page_at, tracking_uri
 
 PASSWORD = "hunter2"
 
@@ -264,6 +264,19 @@ def test_a_database_that_is_locked_in_earnest_is_away(tmp_path):
         client.create_run(experiment)
     assert is_away(given_up.value)
     holder.rollback()
+
+
+@pytest.mark.parametrize(
+    ("uri", "named", "page"),
+    [
+        ("sqlite:///m.db", None, "http://127.0.0.1:5000"),
+        ("sqlite:///m.db", "http://box:8080", "http://box:8080"),
+        (f"http://me:{PASSWORD}@box", None, "http://me:***@box"),
+        ("http://mlflow:5000", "http://127.0.0.1:5001", "http://127.0.0.1:5001"),
+    ],
+)
+def test_the_page_is_where_people_say_whatever_the_store(uri, named, page):
+    assert page_at(uri, named) == page
 
 
 def test_the_command_to_browse_is_quoted_for_the_shell():
