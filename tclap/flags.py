@@ -243,7 +243,10 @@ class SweepSettings(TrainingFlags, StoppingFlags, ScriptSettings):
         # The command line splits at commas, so NAME=DIR and CSV may come apart.
         joined = ",".join(parts).split(",") if parts else []
         if len(joined) % 2 or not all("=" in part for part in joined[::2]):
-            raise ValueError("write it as NAME=AUDIO_FOLDER,CAPTIONS_CSV")
+            raise ValueError("--retrieval is written as NAME=AUDIO_FOLDER,CAPTIONS_CSV")
+        names = [part.partition("=")[0] for part in joined[::2]]
+        if repeated := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"--retrieval names {repeated} twice; give each set of clips a name of its own")
         return tuple(f"{first},{second}" for first, second in zip(joined[::2], joined[1::2], strict=True))
 
     def retrieval_sets(self) -> dict[str, tuple[Path, Path]]:
