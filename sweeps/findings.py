@@ -34,7 +34,7 @@ from tclap.environment import ScriptSettings
 from tclap.errors import InputError
 from tclap.evaluation.zste import metric_values
 from tclap.experiment import Workspace, base_of, evaluate, open_workspace
-from tclap.flags import SweepSettings
+from tclap.flags import OnceEach, SweepSettings
 from tclap.places import Place, UserPath, cache_folder, write_atomically
 from tclap.report.findings import put_between_marks
 from tclap.report.findings_page import ESC50, SYNTHETIC, UNSEEN, Line, page_of, study_frame
@@ -49,13 +49,13 @@ PARTS: tuple[Part, ...] = ("row-o", "timing", "esc50", "midpoint", "unseen")
 class FindingsSettings(ScriptSettings):
     """Run the study of docs/findings.md, or parts of it, and write its tables from what has ended."""
 
-    part: tuple[Part, ...] = Field(PARTS, description="which parts, comma-separated")
+    part: OnceEach[Part] = Field(PARTS, description="which parts, comma-separated")
     data: UserPath | None = Field(None, description="ESC-50, for the parts esc50, midpoint and unseen")
-    folds: tuple[int, ...] = Field(
+    folds: OnceEach[int] = Field(
         (2, 3, 4, 1), description="evaluation folds of ESC-50, one for each seed, in turn; the one after it is kept"
     )
-    seeds: tuple[int, ...] = Field((0, 1, 2), description="seeds: each draws base, composites and batches anew")
-    batch_sizes: tuple[int, ...] = Field((64, 32, 128), description="of ESC-50, the most telling first")
+    seeds: OnceEach[int] = Field((0, 1, 2), description="seeds: each draws base, composites and batches anew")
+    batch_sizes: OnceEach[int] = Field((64, 32, 128), description="of ESC-50, the most telling first")
     takes: int = Field(6, ge=1, description="composites of each pair of classes, of ESC-50")
     steps_a: int = Field(300, ge=1, description="steps of stage A, of ESC-50")
     steps_b: int = Field(1200, ge=1, description="steps of stage B, of ESC-50; B alone takes those of A as well")

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from copy import copy
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 from upath import UPath
 
 from tclap import models, presets
@@ -60,6 +60,18 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 SweepName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # a folder's name, anywhere
+
+
+V = TypeVar("V")
+
+
+def _once_each(values: tuple[V, ...], info: ValidationInfo) -> tuple[V, ...]:
+    if not values or len(set(values)) != len(values):
+        raise ValueError(f"--{str(info.field_name).replace('_', '-')} needs one value or more, each named once")
+    return values
+
+
+OnceEach = Annotated[tuple[V, ...], AfterValidator(_once_each)]
 
 
 def _whole_path(text: str) -> Path:
@@ -150,8 +162,10 @@ class SweepSettings(TrainingFlags, StoppingFlags, ScriptSettings):
     preset: Literal["paper", "released"] | None = Field(
         None, description="settings of the paper, or of its authors' released code, instead of mini's"
     )
-    batch_sizes: tuple[int, ...] = Field((40,), description="pairs in a batch over all workers, comma-separated")
-    seeds: tuple[int, ...] = Field((0,), description="training seeds, comma-separated")
+    batch_sizes: OnceEach[Annotated[int, Field(ge=1)]] = Field(
+        (40,), description="pairs in a batch over all workers, comma-separated"
+    )
+    seeds: OnceEach[Annotated[int, Field(ge=0)]] = Field((0,), description="training seeds, comma-separated")
     seeds_up_to: int | None = Field(
         None, ge=2, description="in lists: so many seeds for those that may still be the best, one more at a time"
     )
@@ -198,20 +212,6 @@ class SweepSettings(TrainingFlags, StoppingFlags, ScriptSettings):
     @classmethod
     def _cache_is_the_same_in_every_folder(cls, cache: Path) -> Path:
         return cache if cache.parts[:1] == ("~",) else cache.resolve()  # each node expands its own "~"
-
-    @field_validator("batch_sizes")
-    @classmethod
-    def _batch_sizes_are_positive(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
-        if not sizes or min(sizes) < 1 or len(set(sizes)) != len(sizes):
-            raise ValueError("batch sizes must be distinct whole numbers from 1 up")
-        return sizes
-
-    @field_validator("seeds")
-    @classmethod
-    def _seeds_are_distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        if not seeds or min(seeds) < 0 or len(set(seeds)) != len(seeds):
-            raise ValueError("seeds must be distinct whole numbers from 0 up")
-        return seeds
 
     @model_validator(mode="after")
     def _further_seeds_are_more(self) -> SweepSettings:

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from tclap.axes import Variation, apply, check_variations, has_axis
 from tclap.config import COEFFICIENTS, Configuration, LossCoefficients
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS, HARD_COLUMNS, ORDER
-from tclap.flags import SweepName, SweepSettings
+from tclap.flags import OnceEach, SweepName, SweepSettings
 from tclap.sweep.space import Range
 
 OBJECTIVES = (
     *(f"zste/{name}" for name in ("order", "temporal", "mean", *COLUMNS, *EXTRA_COLUMNS, *HARD_COLUMNS)),
     *ORDER,
 )
+
+
+def _known(name: str) -> str:
+    if name not in OBJECTIVES:
+        raise ValueError(f"an objective is one of {', '.join(OBJECTIVES)}")
+    return name
+
+
+Objective = Annotated[str, AfterValidator(_known)]
 
 
 class SearchSettings(SweepSettings):
@@ -29,23 +38,17 @@ class SearchSettings(SweepSettings):
         "tpe", description="Optuna's sampler; grid: every point once, in an order drawn by --seed"
     )
     seed: int = Field(0, ge=0, description="seed of the sampler; training has its own --seeds")
-    objectives: tuple[str, ...] = Field(("zste/order", "zste/1"), description="metrics to maximise, one or several")
+    objectives: OnceEach[Objective] = Field(("zste/order", "zste/1"), description="metrics to maximise, one or several")
     start_with: Literal["table4"] | None = Field(None, description="try the rows of Table IV first")
-    stages: tuple[Literal["B", "AB"], ...] = Field(("B", "AB"), description="stages to choose from")
+    stages: OnceEach[Literal["B", "AB"]] = Field(("B", "AB"), description="stages to choose from")
     any_alpha: bool = Field(False, description="coefficients 0, 0.25, ... 2 instead of 0 and 1")
-    lrs: tuple[float, ...] = Field((), description="learning rates to choose from; default: --lr alone")
+    lrs: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = Field(
+        (), description="learning rates to choose from; default: --lr alone"
+    )
     warm_start: str | None = Field(
         None, description="tell the sampler the finished trials of this sweep of the same storage, where settings agree"
     )
     study: str | None = Field(None, description="URL of Optuna's storage; default: a journal file beside the table")
-
-    @field_validator("objectives")
-    @classmethod
-    def _objectives_are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [name for name in names if name not in OBJECTIVES]
-        if unknown or not names or len(set(names)) != len(names):
-            raise ValueError(f"objectives are distinct ones of {', '.join(OBJECTIVES)}")
-        return names
 
     @field_validator("study")
     @classmethod
@@ -80,18 +83,11 @@ class SearchSettings(SweepSettings):
         one, other = (apply(start, {variation.axis: end}) for end in (variation.low, variation.high))
         return (one.parent, one.data, one.model) == (other.parent, other.data, other.model)
 
-    @field_validator("stages", "lrs")
-    @classmethod
-    def _choices_are_distinct(cls, choices: tuple[Any, ...]) -> tuple[Any, ...]:
-        if len(set(choices)) != len(choices):
-            raise ValueError("names a choice twice")
-        return choices
-
     @field_validator("lrs")
     @classmethod
-    def _lrs_are_positive(cls, lrs: tuple[float, ...]) -> tuple[float, ...]:
-        if any(not 0 < lr < float("inf") for lr in lrs):
-            raise ValueError("learning rates must be above 0")
+    def _lrs_are_distinct(cls, lrs: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(lrs)) != len(lrs):
+            raise ValueError("--lrs names a learning rate twice")
         return lrs
 
     def choices(self) -> dict[str, tuple[Any, ...] | Range]:

@@ -58,15 +58,15 @@ def error_line(capsys, stopped):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--batch-sizes", "0"], "batch sizes must be distinct whole numbers from 1 up"),
+        (["--batch-sizes", "0"], "--batch-sizes 0: Input should be greater than or equal to 1"),
         (["--batch-sizes", "many"], "--batch-sizes 'many'"),
         (["--batch-sizes", "16"], "over the bound of 15: 6 classes"),
         (["--model", "mimi"], "--model 'mimi'"),
         (["--train-folds", "1,4"], "fold 4 is in both train_folds and eval_folds"),
         (["--test-folds", "9"], "test_folds names fold 9"),
         (["--train-folds", "1", "--test-folds", "[]", "--batch-sizes", "16"], "over the bound of 15: 6 classes"),
-        (["--seeds", "0,0"], "seeds must be distinct"),
-        (["--batch-sizes", "4,4"], "batch sizes must be distinct"),
+        (["--seeds", "0,0"], "--seeds needs one value or more, each named once"),
+        (["--batch-sizes", "4,4"], "--batch-sizes needs one value or more, each named once"),
         (["--use-gpu", "--workers", "2", "--gpus-per-worker", "0.5"], "NCCL refuses two workers on one GPU"),
         (["--name", "a/b"], "--name 'a/b'"),
         (["--lr", "nan"], "--lr"),
@@ -371,11 +371,11 @@ def test_match_steps_gives_b_alone_the_steps_of_a_as_well(table4, capsys, tmp_pa
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--objectives", "zste/9"], "objectives are distinct ones of zste/order"),
+        (["--objectives", "zste/9"], "--objectives 'zste/9': an objective is one of zste/order"),
         (["--sampler", "luck"], "--sampler 'luck'"),
         (["--trials", "0"], "--trials"),
-        (["--lrs", "0"], "learning rates must be above 0"),
-        (["--stages", "B,B"], "names a choice twice"),
+        (["--lrs", "0"], "--lrs 0: Input should be greater than 0"),
+        (["--stages", "B,B"], "--stages needs one value or more, each named once"),
     ],
 )
 def test_wrong_flags_of_a_search(flags, message, monkeypatch, capsys):
