@@ -97,7 +97,7 @@ class TrainingFlags(BaseModel):
         ModelSettings, "weights", "pretrained weights: a file or folder, random; default: the hub"
     )
     trainable: Trainable = flag(ModelSettings, "trainable", "part of a pretrained model that is trained")
-    train_folds: tuple[int, ...] = flag(DataSettings, "train_folds")
+    train_folds: tuple[int, ...] = flag(DataSettings, "train_folds", "folds that are trained on")
     eval_folds: tuple[int, ...] = flag(DataSettings, "eval_folds", "folds that select configurations")
     test_folds: tuple[int, ...] = flag(DataSettings, "test_folds", "folds kept for the winner and the baselines")
     takes: int = flag(DataSettings, "takes")

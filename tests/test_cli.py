@@ -1,5 +1,6 @@
 """The `tclap` command: help and version without the science, every command behind its name."""
 
+import importlib
 import subprocess
 import sys
 
@@ -63,6 +64,19 @@ def test_every_command_is_there(name: str, monkeypatch: pytest.MonkeyPatch, caps
         main()
     assert exit_.value.code == 0
     assert f"usage: tclap {name} " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *COMMANDS.values(),
+        *(("tclap.commands.data", name, "") for name in ("Synth", "Esc50", "Import", "Check", "Preview")),
+    ],
+    ids=lambda command: command[1],
+)
+def test_every_flag_says_what_it_is(command: tuple[str, str, str]) -> None:
+    flags = getattr(importlib.import_module(command[0]), command[1]).model_fields
+    assert [name for name, field in flags.items() if not field.description] == []
 
 
 @pytest.mark.parametrize(

@@ -72,3 +72,7 @@ def test_looking_and_stopping_are_no_part_of_what_a_name_stands_for() -> None:
 def test_only_scores_with_an_interval_can_guard() -> None:
     with pytest.raises(ValidationError, match="guard zste/order>=70: only scores with an interval can guard: zste/1, "):
         settings(guard=("zste/order>=70",))
+
+
+def test_every_flag_says_what_it_is() -> None:
+    assert [name for name, field in SearchSettings.model_fields.items() if not field.description] == []

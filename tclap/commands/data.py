@@ -23,10 +23,10 @@ from tclap.models import family
 class Synth(BaseModel):
     """Write the synthetic dataset: parametric sounds in ESC-50's layout."""
 
-    out: CliPositionalArg[Path]
+    out: CliPositionalArg[Path] = Field(description="a new or empty folder")
     classes: int = Field(10, description="2 to 50")
     clips: int = Field(40, description="clips a class, a multiple of 5")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="of the sounds")
 
     def cli_cmd(self) -> None:
         synth.write_dataset(self.out, self.classes, self.clips, self.seed)
@@ -36,7 +36,7 @@ class Synth(BaseModel):
 class Esc50(BaseModel):
     """Download ESC-50 (600 MB; CC BY-NC 3.0: not for commercial use)."""
 
-    out: CliPositionalArg[Path]
+    out: CliPositionalArg[Path] = Field(description="a folder without a dataset")
 
     def cli_cmd(self) -> None:
         download_esc50(self.out)
@@ -47,7 +47,7 @@ class Import(BaseModel):
     """Bring sounds into ESC-50's layout: events with times are cut out, files of other formats converted by ffmpeg."""
 
     source: CliPositionalArg[Path] = Field(description="a folder or a table, in any layout or with times")
-    out: CliPositionalArg[Path] = Field(description="a new folder")
+    out: CliPositionalArg[Path] = Field(description="a new or empty folder")
     seed: int = Field(0, ge=0, description="of the folds, drawn by recording if none are given")
     shortest_s: float = Field(SHORTEST_S, gt=0, description="what is cut out lasts at least so long")
 
@@ -58,11 +58,11 @@ class Import(BaseModel):
 class Check(BaseModel):
     """List every problem of a dataset; exit code 1 if there is one."""
 
-    folder: CliPositionalArg[Path]
+    folder: CliPositionalArg[Path] = Field(description="dataset: a folder or a csv")
     model: ModelName = Field("mini", description="decode at this model's sample rate, and look for what it can hear")
     train_folds: tuple[int, ...] | None = Field(None, description="check that each class has a clip in these folds")
-    eval_folds: tuple[int, ...] | None = None
-    test_folds: tuple[int, ...] | None = None
+    eval_folds: tuple[int, ...] | None = Field(None, description="and in these")
+    test_folds: tuple[int, ...] | None = Field(None, description="and in these")
     allow_shared_recordings: bool = Field(False, description="say nothing of recordings whose clips cross the folds")
 
     def cli_cmd(self) -> None:
@@ -96,12 +96,12 @@ class Check(BaseModel):
 class Preview(BaseModel):
     """Write composites of each kind as wav files, with their captions, to listen to, and order items to score."""
 
-    folder: CliPositionalArg[Path]
-    out: CliPositionalArg[Path]
+    folder: CliPositionalArg[Path] = Field(description="dataset: a folder or a csv")
+    out: CliPositionalArg[Path] = Field(description="a new or empty folder")
     count: int = Field(4, ge=1, description="class pairs")
-    window_s: float = Field(5.0, ge=0.1, le=600)
-    sample_rate_hz: int = Field(44_100, ge=8000, le=192_000)
-    seed: int = Field(0, ge=0)
+    window_s: float = Field(5.0, ge=0.1, le=600, description="length of a composite")
+    sample_rate_hz: int = Field(44_100, ge=8000, le=192_000, description="of the wav files")
+    seed: int = Field(0, ge=0, description="of what is drawn")
     timing: Timing = Field("drawn", description="drawn, or midpoint: each sound half of the window")
 
     def cli_cmd(self) -> None:

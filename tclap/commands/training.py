@@ -30,7 +30,7 @@ from tclap.experiment import (
     provenance,
     train,
 )
-from tclap.flags import SweepName, TrainingFlags
+from tclap.flags import SweepName, TrainingFlags, flag
 from tclap.models.protocol import ContrastiveModel
 from tclap.places import cache_folder, check_writable, checkpoint_folder, local_folder
 from tclap.sweep.curve import SHOWN, Curve, best_metrics, is_scored
@@ -80,14 +80,14 @@ class Pretrain(TrainingFlags):
 class Train(TrainingFlags):
     """Train and evaluate one configuration, without Ray."""
 
-    stages: Literal["B", "AB"] = "AB"
-    batch_size: int = Field(40, ge=1)
-    seed: int = Field(0, ge=0)
-    alpha_st: float = Field(1.0, ge=0)
-    alpha_ct: float = Field(1.0, ge=0)
-    alpha_so: float = Field(1.0, ge=0)
-    alpha_co: float = Field(1.0, ge=0)
-    beta: float = Field(1.0, ge=0)
+    stages: Literal["B", "AB"] = Field("AB", description="B from the base, or A and then B")
+    batch_size: int = Field(40, ge=1, description="pairs in a batch")
+    seed: int = Field(0, ge=0, description="training seed")
+    alpha_st: float = flag(LossCoefficients, "alpha_st")
+    alpha_ct: float = flag(LossCoefficients, "alpha_ct")
+    alpha_so: float = flag(LossCoefficients, "alpha_so")
+    alpha_co: float = flag(LossCoefficients, "alpha_co")
+    beta: float = flag(LossCoefficients, "beta")
     any_alpha: bool = Field(False, description="allow coefficients other than 0 and 1")
     evaluate_every: int = Field(0, ge=0, description="also score every so many steps of a stage; 0: only at its end")
     name: SweepName = Field("train", description="folder below --storage")

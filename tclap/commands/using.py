@@ -110,7 +110,7 @@ def _say_unknown_words(model: ContrastiveModel, texts: Sequence[str]) -> None:
 class Export(TrainedModel):
     """Write a post-trained msclap or laion model into an empty folder as its own package reads it."""
 
-    out: CliPositionalArg[Path]
+    out: CliPositionalArg[Path] = Field(description="a new or empty folder")
 
     def cli_cmd(self) -> None:
         from tclap.models.export import export  # transformers takes seconds to import
