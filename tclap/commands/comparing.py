@@ -64,4 +64,8 @@ class Compare(BaseModel):
             console.print(
                 "note: one seed in common, so nothing says how much of a difference is chance", style="yellow"
             )
-        console.print(spread(sweeps[0].trials[0].configuration.vary_draws))
+        one_spread, other_spread = (spread(sweep.trials[0].configuration.vary_draws) for sweep in sweeps)
+        if one_spread == other_spread:
+            console.print(one_spread)
+        else:
+            console.print(f"{self.first}: {one_spread}\n{self.second}: {other_spread}")
