@@ -7,9 +7,10 @@ The same command again continues; with more --trials, it goes on from there.
 
 from table4 import ROWS  # the script beside this one
 
+from tclap.config import COEFFICIENTS
 from tclap.console import parse, run_or_exit
 from tclap.lanes.search import run_search
-from tclap.search_flags import COEFFICIENTS, SearchSettings
+from tclap.search_flags import SearchSettings
 
 
 def main() -> int:

@@ -20,14 +20,13 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from tclap.config import Configuration, OptimiserSettings, config_hash
+from tclap.config import COEFFICIENTS, Configuration, OptimiserSettings, config_hash
 from tclap.errors import InputError
 
 # Short names that do not follow from the field's own name, which is one if no other field has it.
 SHORT = {"coefficients.beta": "beta", "model.name": "model", "model.base.steps": "base_steps"}
 SHORT |= {"optimiser_a.steps": "steps_a", "optimiser_b.steps": "steps_b"}
 SYMBOLS = {f"alpha_{pair}": f"α_{pair}" for pair in ("st", "ct", "so", "co")} | {"beta": "β", "batch_size": "batch"}
-COEFFICIENTS = ("alpha_st", "alpha_ct", "alpha_so", "alpha_co", "beta")
 FIRST = ("stages", *COEFFICIENTS, "batch_size", "lr")  # what people look for first; the rest in the order of the fields
 
 

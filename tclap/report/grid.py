@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from tclap.axes import AXES, COEFFICIENTS, shown
+from tclap.axes import AXES, shown
+from tclap.config import COEFFICIENTS
 from tclap.evaluation.zste import BOUNDS
 from tclap.report.published import SETTINGS, published
 

@@ -11,7 +11,8 @@ import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from tclap.axes import AXES, COEFFICIENTS, shown
+from tclap.axes import AXES, shown
+from tclap.config import COEFFICIENTS
 from tclap.report.grid import LOWER_IS_BETTER, About, best_cells, has_order, means_and_halves, stopped_steps
 
 MOST_ROWS = 40

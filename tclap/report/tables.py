@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tclap.axes import AXES, COEFFICIENTS, shown, value_of, varying
-from tclap.config import Configuration, config_hash
+from tclap.axes import AXES, shown, value_of, varying
+from tclap.config import COEFFICIENTS, Configuration, config_hash
 from tclap.evaluation.statistics import Score, t_half_width
 from tclap.evaluation.zste import BOUNDS, COLUMNS, bound_values, metric_values
 from tclap.places import write_atomically
