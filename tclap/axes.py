@@ -126,6 +126,7 @@ def _all_axes() -> tuple[Axis, ...]:
 
 
 AXES = _all_axes()
+AXIS_OF = {axis.column: axis for axis in AXES}
 
 
 def find_axis(name: str) -> Axis:

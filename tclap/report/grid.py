@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from tclap.axes import AXES, shown
+from tclap.axes import AXIS_OF, shown
 from tclap.config import COEFFICIENTS
 from tclap.evaluation.zste import BOUNDS
 from tclap.report.published import SETTINGS, published
 
-SYMBOL_OF = {axis.column: axis.symbol for axis in AXES} | {"stage": "stage"}
+SYMBOL_OF = {column: axis.symbol for column, axis in AXIS_OF.items()} | {"stage": "stage"}
 ALWAYS = ("stage", *COEFFICIENTS[:4])  # what tells the rows of Table IV apart; other settings only if they vary
 LOWER_IS_BETTER = ("order/bias",)
 MARKS = ("†", "‡", "§", "¶", "‖", "#")

@@ -11,12 +11,11 @@ import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from tclap.axes import AXES, shown
+from tclap.axes import AXIS_OF, shown
 from tclap.config import COEFFICIENTS
 from tclap.report.grid import LOWER_IS_BETTER, About, best_cells, has_order, means_and_halves, stopped_steps
 
 MOST_ROWS = 40
-AXIS_OF = {axis.column: axis for axis in AXES}
 # Grey is chance, so that a column in which nobody hears anything looks empty, not wrong.
 COLOURS = LinearSegmentedColormap.from_list("chance", ["#c8664a", "#eceef1", "#2f7fb5", "#0b3c5d"])
 CHANCE_AT = 1 / 3

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tclap.axes import AXES, shown, value_of, varying
+from tclap.axes import AXIS_OF, shown, value_of, varying
 from tclap.config import COEFFICIENTS, Configuration, config_hash
 from tclap.evaluation.statistics import Score, t_half_width
 from tclap.evaluation.zste import BOUNDS, COLUMNS, bound_values, metric_values
@@ -27,7 +27,6 @@ ROWS = "rows.json"
 KEYS = ["stage", *COEFFICIENTS, "batch_size"]  # settings that have a column whether they vary or not
 ENDS = frozenset(start + name for start in BOUNDS for name in (*SHOWN, *ORDER))  # of the intervals that tables show
 OWN_PREFIXES = ("retrieval/", "order/")  # metrics that a frame calls by their whole name; the others are zste/...
-AXIS_OF = {axis.column: axis for axis in AXES}
 NOTE = (
     "Percent; bold: the best of a column, if its whole 95% interval is better than chance (a number without one: by "
     "half a point). Ours: mean over seeds, ± half of its 95% t-interval where there are several. "
