@@ -13,6 +13,7 @@ from tclap.config import COEFFICIENTS, Configuration, LossCoefficients
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS, HARD_COLUMNS, ORDER
 from tclap.flags import OnceEach, SweepName, SweepSettings
 from tclap.sweep.space import Range
+from tclap.sweep.sweep import DEFAULT_OBJECTIVES
 
 OBJECTIVES = (
     *(f"zste/{name}" for name in ("order", "temporal", "mean", *COLUMNS, *EXTRA_COLUMNS, *HARD_COLUMNS)),
@@ -38,7 +39,7 @@ class SearchSettings(SweepSettings):
         "tpe", description="Optuna's sampler; grid: every point once, in an order drawn by --seed"
     )
     seed: int = Field(0, ge=0, description="seed of the sampler; training has its own --seeds")
-    objectives: OnceEach[Objective] = Field(("zste/order", "zste/1"), description="metrics to maximise, one or several")
+    objectives: OnceEach[Objective] = Field(DEFAULT_OBJECTIVES, description="metrics to maximise, one or several")
     start_with: Literal["table4"] | None = Field(None, description="try the rows of Table IV first")
     stages: OnceEach[Literal["B", "AB"]] = Field(("B", "AB"), description="stages to choose from")
     any_alpha: bool = Field(False, description="coefficients 0, 0.25, ... 2 instead of 0 and 1")

@@ -12,10 +12,10 @@ import torch
 from tclap.axes import expand
 from tclap.flags import SweepSettings
 from tclap.lanes import worker
-from tclap.lanes.driver import OBJECTIVES
 from tclap.lanes.start import claimed, open_store, sweep_of
 from tclap.sweep.job import Job
 from tclap.sweep.plan import make_plan
+from tclap.sweep.sweep import DEFAULT_OBJECTIVES
 from tests.lanes.test_worker import desk
 
 SCRIPT = Path(__file__).parents[1] / "sweeps" / "findings.py"
@@ -104,7 +104,7 @@ def test_it_goes_on_and_writes_the_page_from_what_has_ended(
         begun.append(command[command.index("--name") + 1])
         settings = next(unit for unit in planned if unit.name == begun[-1]).settings()
         with claimed(settings, script.table4.configurations(settings)) as start:
-            lane = desk(sweep_of(start, open_store(start), (), OBJECTIVES))
+            lane = desk(sweep_of(start, open_store(start), (), DEFAULT_OBJECTIVES))
             for job in make_plan(script.table4.configurations(settings), settings.seeds).jobs:
                 assert lane.do(Job(job.configuration, job.seeds))["outcome"] == "done"
         return SimpleNamespace(returncode=0)

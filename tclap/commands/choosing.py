@@ -40,14 +40,13 @@ from tclap.report.tables import (
     write_tables,
 )
 from tclap.sweep.stopping import Guard, parse_guard
+from tclap.sweep.sweep import DEFAULT_OBJECTIVES
 
 # What needs MLflow or Optuna is imported where it is used: it takes seconds, and other commands should not wait.
 if TYPE_CHECKING:
     from tclap.tracking.final_scores import Logged, TestScores
     from tclap.tracking.read import SweepRecord, Trial
     from tclap.tracking.runs import MlflowClient
-
-OBJECTIVES = ("zste/order", "zste/1")
 
 
 class SweepFlags(BaseModel):
@@ -142,7 +141,7 @@ def _default_metric(sweep: SweepRecord) -> str:
 
 def _objectives(sweep: SweepRecord) -> tuple[str, ...]:
     """What the sweep maximised; of one that was no search, what is learned and what was retained."""
-    return sweep.objectives or (_default_metric(sweep), *OBJECTIVES[1:])
+    return sweep.objectives or (_default_metric(sweep), *DEFAULT_OBJECTIVES[1:])
 
 
 def _rank(sweep: SweepRecord, metric: str, guards: Sequence[Guard]) -> tuple[str, list[Trial]]:

@@ -36,12 +36,12 @@ from tclap.sweep.recorded import also_done
 from tclap.sweep.rungs import Rungs
 from tclap.sweep.sources import JobSource, ListSource
 from tclap.sweep.steering import EVERYTHING, excluded, is_paused, paused
+from tclap.sweep.sweep import DEFAULT_OBJECTIVES
 from tclap.tracking import runs as tracking
 from tclap.tracking.page import run_link
 from tclap.tracking.uri import LOCAL_PAGE, browse_command
 
 SHOWN = ("zste/3A", "zste/3A_order", "zste/order", "zste/1")  # of each job of a list that ends
-OBJECTIVES = ("zste/order", "zste/1")  # of a list: what is learned, and what was retained
 DONE, FAILED, INTERRUPTED = 0, 1, 130  # exit codes; 130 is what a shell reports for Ctrl-C
 Tried = Callable[[], Sequence[Configuration]]
 
@@ -91,13 +91,13 @@ def run_sweep(settings: SweepSettings, configurations: Sequence[Configuration], 
                 before=ended,
                 shown=SHOWN,
                 tried=tried,
-                objectives=OBJECTIVES,
+                objectives=DEFAULT_OBJECTIVES,
                 plan=planned,
             )
             spent = run_jobs(start, work)
             say_receipt(start, before, plan.trials(), planned_s, spent)
         missing = plan.left(start.ledger) if adaptive is None else adaptive.left()
-        return conclude(start, tried, OBJECTIVES, table, missing, bool(missing))
+        return conclude(start, tried, DEFAULT_OBJECTIVES, table, missing, bool(missing))
 
 
 def say_preset(settings: SweepSettings, configurations: Sequence[Configuration]) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# Of a list, and of a search unless it names others: what is learned, and what was retained.
+DEFAULT_OBJECTIVES = ("zste/order", "zste/1")
+
 
 @dataclass(frozen=True)
 class Sweep:
