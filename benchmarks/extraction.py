@@ -18,10 +18,11 @@ import json
 from collections.abc import Callable, Iterator
 
 import torch
-from measure import DEVICES, default_device, device_name, matrix_rate, multiply_adds, seconds
+from measure import DEVICES, device_name, matrix_rate, multiply_adds, seconds
 
 from tclap import models
 from tclap.data import captions
+from tclap.models import best_device
 
 WORDS = ("dog", "rain", "church bells", "crying baby", "clock tick", "helicopter", "door wood knock", "sea waves")
 
@@ -65,7 +66,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=16)
     parser.add_argument("--texts", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--device", default=default_device(), choices=DEVICES)
+    parser.add_argument("--device", default=best_device(), choices=DEVICES)
     arguments = parser.parse_args()
     device = arguments.device
     model = models.load(arguments.model, "random")

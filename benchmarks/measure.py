@@ -11,10 +11,6 @@ from torch.utils.flop_counter import FlopCounterMode
 DEVICES = ("cuda", "cpu")
 
 
-def default_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def device_name(device: str) -> str:
     return torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} CPU threads"
 

@@ -16,7 +16,7 @@ from unittest import mock
 
 import numpy as np
 import torch
-from measure import DEVICES, default_device, device_name
+from measure import DEVICES, device_name
 
 from tclap.config import LossCoefficients
 from tclap.data.compose import Composites, load_events, render
@@ -27,6 +27,7 @@ from tclap.evaluation.zste import COLUMNS, build_suite, score_suite
 from tclap.experiment import base_of, open_workspace, shared_inputs, training_samples
 from tclap.features import text_features
 from tclap.flags import TrainingFlags
+from tclap.models import best_device
 from tclap.training import checkpoint
 from tclap.training import stage as training
 from tclap.training.samples import stage_b
@@ -50,7 +51,7 @@ def exact_features(model, dataset, composites: Composites) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default=default_device(), choices=DEVICES)
+    parser.add_argument("--device", default=best_device(), choices=DEVICES)
     device = parser.parse_args().device
     with tempfile.TemporaryDirectory() as scratch:
         flags = TrainingFlags(storage=Path(scratch))

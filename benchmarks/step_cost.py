@@ -20,12 +20,13 @@ from unittest import mock
 
 import numpy as np
 import torch
-from measure import DEVICES, default_device, device_name, matrix_rate, multiply_adds, seconds
+from measure import DEVICES, device_name, matrix_rate, multiply_adds, seconds
 
 from tclap import models
 from tclap.config import LossCoefficients, OptimiserSettings
 from tclap.data import captions
 from tclap.features import TextFeatures, padded_texts
+from tclap.models import best_device
 from tclap.models.protocol import trainable_parameters
 from tclap.training import stage as training
 from tclap.training.losses import stage_b_weights
@@ -41,7 +42,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=24)
     parser.add_argument("--plain", type=int, default=2, help="plain steps to time")
     parser.add_argument("--cached", type=int, default=20, help="cached steps to time")
-    parser.add_argument("--device", default=default_device(), choices=DEVICES)
+    parser.add_argument("--device", default=best_device(), choices=DEVICES)
     arguments = parser.parse_args()
     n, device = arguments.pairs, arguments.device
     model = models.load("msclap-2022", "random")

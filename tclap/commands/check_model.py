@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import torch
 from pydantic import BaseModel, Field
 from pydantic_settings import CliPositionalArg
 from rich.table import Table
@@ -20,6 +19,7 @@ from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import Suite, build_suite, score_suite
 from tclap.experiment import open_workspace
 from tclap.features import audio_features, text_features
+from tclap.models import best_device
 from tclap.models.conformance import Finding, findings
 from tclap.models.protocol import ContrastiveModel
 from tclap.places import PathOrName
@@ -43,7 +43,7 @@ class CheckModel(BaseModel):
             return open_model(self.model, self.weights, self.trainable)
 
         model = build()
-        model.module().to("cuda" if torch.cuda.is_available() else "cpu")
+        model.module().to(best_device())
         console.print(f"{model.name}: windows of {model.window_s:g} s at {model.sample_rate_hz} Hz")
         seen: list[Finding] = []
         for finding in findings(model, build):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
 from rich.table import Table
@@ -14,6 +13,7 @@ from tclap.console import console
 from tclap.evaluation.statistics import Score
 from tclap.evaluation.suites import READERS, read_suite
 from tclap.evaluation.suites.scoring import score_suite
+from tclap.models import best_device
 from tclap.scored import check_for_any_data, open_model
 
 MEANING = {
@@ -34,7 +34,7 @@ class Order(ModelFlags):
         check_for_any_data(self.model)
         suite = read_suite(self.suite, self.path)
         model = open_model(self.model, self.weights, self.trainable)
-        model.module().to("cuda" if torch.cuda.is_available() else "cpu")
+        model.module().to(best_device())
         scores = score_suite(model, suite)
         sounds = len({item.audio for item in suite.items})
         console.print(f"{suite.name}: {len(suite.items)} items of {sounds} sounds")

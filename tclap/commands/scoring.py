@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
-import torch
 from pydantic import BaseModel, Field, field_validator
 from rich.table import Column, Table
 
@@ -21,6 +20,7 @@ from tclap.evaluation.retrieval import retrieve
 from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import summary
 from tclap.experiment import evaluate, open_workspace
+from tclap.models import best_device
 from tclap.models.protocol import ContrastiveModel
 from tclap.places import PathOrName, UserPath, cache_folder, check_new_file, check_writable, write_atomically
 from tclap.report.published import model_column, retrieval_rows
@@ -71,7 +71,7 @@ class Zste(ModelFlags):
             train_folds=self.train_folds,
             base_steps=self.base_steps,
         )
-        model.module().to("cuda" if torch.cuda.is_available() else "cpu")
+        model.module().to(best_device())
         scores = evaluate(workspace, data.model_copy(update={"eval_takes": self.eval_takes}), model, self.folds)
         print_scores(scores)
         say_untrained(model)
@@ -90,7 +90,7 @@ class Retrieval(ModelFlags):
         check_for_any_data(self.model)
         clips = find_clips(self.audio, read_captions(self.captions))
         model = open_model(self.model, self.weights, self.trainable)
-        model.module().to("cuda" if torch.cuda.is_available() else "cpu")
+        model.module().to(best_device())
         result = retrieve(model, clips, self.allow_missing)
         console.print(
             f"{result.clips} clips, {result.captions} captions, {len(result.missing)} clips missing or unusable"

@@ -9,7 +9,6 @@ import traceback
 from pathlib import Path
 from typing import Literal
 
-import torch
 from pydantic import Field, model_validator
 
 from tclap.commands.scoring import print_scores
@@ -31,6 +30,7 @@ from tclap.experiment import (
     train,
 )
 from tclap.flags import SweepName, TrainingFlags, flag
+from tclap.models import best_device
 from tclap.models.protocol import ContrastiveModel
 from tclap.places import cache_folder, check_writable, checkpoint_folder, local_folder
 from tclap.sweep.curve import SHOWN, Curve, best_metrics, is_scored
@@ -110,7 +110,7 @@ class Train(TrainingFlags):
         workspace = _workspace(self)
         check(workspace.dataset, configuration)
         check_clips(workspace, configuration.data)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = best_device()
         # Before anything that takes long: a store that does not answer, or an experiment that was deleted.
         uri = tracking_uri(self.storage) if self.track else None
         client, experiment_id = None, ""

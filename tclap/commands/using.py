@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import torch
 from pydantic import BaseModel, Field
 from pydantic_settings import CliPositionalArg
 from rich.table import Table
@@ -19,6 +18,7 @@ from tclap.data.dataset import on_disk
 from tclap.data.layouts import SOUNDS
 from tclap.errors import InputError
 from tclap.evaluation.similarity import LONGER, similarities
+from tclap.models import best_device
 from tclap.models.mini import Mini
 from tclap.models.protocol import ContrastiveModel
 from tclap.places import PathOrName, UserPath
@@ -67,7 +67,7 @@ class Score(TrainedModel):
             missing = "an audio file" if not audio else "a text"
             raise InputError(f'{missing} is missing: tclap score {self.model} a.wav b.wav "dog before cat"')
         model = self.load()
-        model.module().to("cuda" if torch.cuda.is_available() else "cpu")
+        model.module().to(best_device())
         cosines = similarities(model, audio, texts)
         unread = _unread(model, texts)
         table = Table("cosine", *texts)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import ray
 import ray.exceptions
-import torch
 
 from tclap import plugins
 from tclap.errors import InputError
 from tclap.experiment import evaluate, open_workspace
+from tclap.models import best_device
 from tclap.report.table5 import ScoredModel
 from tclap.scored import open_on
 
@@ -77,6 +77,6 @@ def _score(name: str, weights: str | None, scoring: Scoring) -> ScoredModel:
         train_folds=scoring.train_folds,
         base_steps=scoring.base_steps,
     )
-    model.module().to("cuda" if torch.cuda.is_available() else "cpu")
+    model.module().to(best_device())
     scores = evaluate(workspace, data.model_copy(update={"eval_takes": scoring.eval_takes}), model, scoring.folds)
     return ScoredModel(shown(name, weights), scores, getattr(model, "untrained", False))

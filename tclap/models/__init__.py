@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 
+import torch
+
 from tclap import plugins
 from tclap.config import BUILT_IN_MODELS, HUB_PREFIX, ModelSettings, Trainable, unknown_model
 from tclap.errors import InputError
@@ -26,6 +28,11 @@ def family(name: str) -> Family:
         raise InputError(unknown_model(name))
     made: Family = importlib.import_module(module).FAMILY
     return made
+
+
+def best_device() -> str:
+    """Where a model runs that no lane of a sweep places: on the GPU, if there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def build(rebuild_config: Mapping[str, object]) -> ContrastiveModel:

@@ -15,11 +15,11 @@ from typing import Any
 
 import mlflow.models
 import pandas as pd
-import torch
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from tclap.errors import InputError
 from tclap.evaluation.similarity import similarities
+from tclap.models import best_device
 from tclap.training import checkpoint
 
 
@@ -28,7 +28,7 @@ class Champion(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         self._model = checkpoint.load(Path(context.artifacts["checkpoint"]))
-        self._model.module().to("cuda" if torch.cuda.is_available() else "cpu")
+        self._model.module().to(best_device())
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None

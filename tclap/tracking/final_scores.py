@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
@@ -21,6 +20,7 @@ from tclap.evaluation.items import Suite
 from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import build_suite, difference_scores, scores_of
 from tclap.experiment import Workspace, base_of, open_workspace
+from tclap.models import best_device
 from tclap.tracking.champion import checkpoint_of
 from tclap.tracking.read import SweepRecord, Trial
 from tclap.tracking.runs import score_metrics
@@ -115,7 +115,7 @@ def _workspace(sweep: SweepRecord, data: Path | None, cache: Path) -> Workspace:
 
 def _credits(place: Path, workspace: Workspace, suite: Suite) -> dict[str, np.ndarray]:
     model = checkpoint.load(place)
-    model.module().to("cuda" if torch.cuda.is_available() else "cpu")
+    model.module().to(best_device())
     return zste_credits(model, workspace.dataset, workspace.dataset_digest, suite, workspace.cache)
 
 
