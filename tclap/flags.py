@@ -10,7 +10,7 @@ from copy import copy
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, field_validator, model_validator
 from upath import UPath
 
 from tclap import models, presets
@@ -30,7 +30,7 @@ from tclap.config import (
 from tclap.environment import ScriptSettings
 from tclap.errors import InputError
 from tclap.models.weights import RANDOM
-from tclap.places import UserPath, at
+from tclap.places import UserPath, UserPlace, at
 from tclap.stopping_flags import StoppingFlags
 
 # Only what differs from the defaults, which suit mini. Stage lengths are ours: the paper does not print them.
@@ -113,7 +113,7 @@ class TrainingFlags(BaseModel):
     steps_b: int = Field(300, ge=1, description="optimiser steps of stage B")
     base_steps: int = Field(100, ge=1, description="optimiser steps of mini's base")
     lr: float = flag(OptimiserSettings, "lr", "peak learning rate of both stages")
-    storage: Annotated[UPath, BeforeValidator(lambda text: at(str(text)))] = Field(
+    storage: UserPlace = Field(
         at("runs"), description="folder (of sweeps: or s3:// URL) for results, features and the default MLflow store"
     )
 

@@ -28,7 +28,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 from upath import UPath
 
 from tclap.config import Configuration, config_hash
@@ -38,6 +38,7 @@ RESULT, DETAILS, STATE = "result.json", "details.json", "state.pt"
 Place = Path | UPath  # a UPath of a local folder is a Path, too
 # Of a flag: no shell expands `~` in `--data=~/esc50`, or in a variable that a file sets.
 UserPath = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))]
+UserPlace = Annotated[UPath, BeforeValidator(lambda text: at(str(text)))]  # or an s3:// URL
 PathOrName = Annotated[str, AfterValidator(os.path.expanduser)]  # a checkpoint folder, or another name of a model
 
 

@@ -10,9 +10,8 @@ import shlex
 import time
 from collections import Counter, defaultdict
 from dataclasses import replace
-from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, Field
 from pydantic_settings import CliPositionalArg
 from rich.table import Table
 from upath import UPath
@@ -21,7 +20,7 @@ from tclap.axes import label, varying
 from tclap.config import config_hash
 from tclap.console import NARROW, console
 from tclap.errors import InputError
-from tclap.places import at, stop_file
+from tclap.places import UserPlace, at, stop_file
 from tclap.sweep import steering
 from tclap.sweep.claim import CLAIM
 from tclap.sweep.job import DONE, FAILED, STOPPED
@@ -37,9 +36,7 @@ class SweepPlace(BaseModel):
     """Which sweep, and where."""
 
     name: CliPositionalArg[str] = Field(description="the sweep's --name")
-    storage: Annotated[UPath, BeforeValidator(lambda text: at(str(text)))] = Field(
-        at("runs"), description="the sweep's --storage, a folder or an s3:// URL"
-    )
+    storage: UserPlace = Field(at("runs"), description="the sweep's --storage, a folder or an s3:// URL")
 
     def folder(self) -> UPath:
         """The sweep's folder. Raises InputError if there is none, naming those there are."""
