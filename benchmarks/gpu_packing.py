@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from tclap.tracking import runs
-from tclap.tracking.read import open_store
+from tclap.tracking.read import existing_store
 
 TABLE4 = Path(__file__).parents[1] / "sweeps" / "table4.py"
 
@@ -31,7 +31,7 @@ def sweep(name: str, lanes: int, storage: Path, flags: list[str]) -> dict[str, f
     start = time.perf_counter()
     subprocess.run(command, check=True)
     whole_s = time.perf_counter() - start
-    client, experiment_id, _ = open_store(storage)
+    client, experiment_id, _ = existing_store(storage)
     done = runs.find_runs(client, experiment_id, {"sweep": name, "kind": runs.KIND_TRIAL, "done": "true"})
     jobs_s = (max(run.info.end_time for run in done) - min(run.info.start_time for run in done)) / 1000
     figures = {"trials": len(done), "command_s": round(whole_s, 1), "trials_s": round(jobs_s, 1)}

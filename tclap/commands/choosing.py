@@ -75,10 +75,10 @@ class Best(SweepFlags):
     def cli_cmd(self) -> None:
         from tclap.tracking import champion
         from tclap.tracking.final_scores import others_scored, scores_on_test_folds
-        from tclap.tracking.read import open_store, read_sweep
+        from tclap.tracking.read import existing_store, read_sweep
 
         guards = [parse_guard(text) for text in self.guard]
-        client, experiment_id, uri = open_store(self.storage)
+        client, experiment_id, uri = existing_store(self.storage)
         sweep = read_sweep(client, experiment_id, self.name)
         # By its own name, which the runs and the registry have: `column_of` knows zste/order/moved, too.
         metric = metric_of(column_of(sweep.frame(), self.metric or _default_metric(sweep)))
@@ -190,9 +190,9 @@ class Report(SweepFlags):
 
     def cli_cmd(self) -> None:
         from tclap.report.study_plots import write_study_plots
-        from tclap.tracking.read import open_store, read_sweep
+        from tclap.tracking.read import existing_store, read_sweep
 
-        client, experiment_id, _ = open_store(self.storage)
+        client, experiment_id, _ = existing_store(self.storage)
         sweep = read_sweep(client, experiment_id, self.name)
         out = self.out or self.storage / self.name
         check_writable(out)

@@ -27,9 +27,9 @@ class Compare(BaseModel):
     )
 
     def cli_cmd(self) -> None:
-        from tclap.tracking.read import open_store, read_sweep
+        from tclap.tracking.read import existing_store, read_sweep
 
-        client, experiment_id, _ = open_store(self.storage)
+        client, experiment_id, _ = existing_store(self.storage)
         sweeps = [read_sweep(client, experiment_id, name) for name in (self.first, self.second)]
         known = sorted(set.union(*(set(trial.metrics) for sweep in sweeps for trial in sweep.trials)))
         if self.metric not in known:

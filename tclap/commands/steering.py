@@ -126,7 +126,7 @@ class Exclude(SweepPlace):
 
     def cli_cmd(self) -> None:
         from tclap.tracking.excluded import tag_excluded
-        from tclap.tracking.read import open_store
+        from tclap.tracking.read import existing_store
 
         folder = self.folder()
         if self.undo == (self.why is not None):
@@ -136,7 +136,7 @@ class Exclude(SweepPlace):
             raise InputError(f"{job.hash} is a stage-A run, which stands in no table: exclude those that start from it")
         if self.undo and job.hash not in steering.excluded(folder):
             raise InputError(f"{job.hash} is not excluded")
-        client, experiment_id, _ = open_store(self.storage)
+        client, experiment_id, _ = existing_store(self.storage)
         steering.exclude(folder, job.hash, self.why)
         tagged = tag_excluded(client, experiment_id, self.name, steering.excluded(folder))
         said = "taken in again" if self.undo else "excluded"

@@ -40,10 +40,10 @@ class TrainedModel(BaseModel):
             return open_model(self.model)
         # MLflow takes seconds to import.
         from tclap.tracking.champion import fetch
-        from tclap.tracking.read import open_store
+        from tclap.tracking.read import existing_store
 
         with tempfile.TemporaryDirectory() as scratch:
-            return checkpoint.load(fetch(self.model, open_store(self.storage)[2], Path(scratch)))
+            return checkpoint.load(fetch(self.model, existing_store(self.storage)[2], Path(scratch)))
 
 
 class Score(TrainedModel):

@@ -80,7 +80,7 @@ class SweepRecord:
         )
 
 
-def open_store(storage: Place) -> tuple[MlflowClient, str, str]:
+def existing_store(storage: Place) -> tuple[MlflowClient, str, str]:
     """Client, experiment id and URI of an MLflow store that exists. Raises InputError where there is none."""
     uri = tracking.tracking_uri(storage)
     hint = "--storage names the sweep's storage folder, MLFLOW_TRACKING_URI a server"

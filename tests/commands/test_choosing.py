@@ -66,7 +66,7 @@ def test_a_metric_has_one_name_from_the_ranking_to_the_registry(monkeypatch: pyt
         registered.append((trial.run_id, why["metric"]))
         raise Registered
 
-    monkeypatch.setattr(read, "open_store", lambda storage: (None, "1", "sqlite:///mlflow.db"))
+    monkeypatch.setattr(read, "existing_store", lambda storage: (None, "1", "sqlite:///mlflow.db"))
     monkeypatch.setattr(read, "read_sweep", lambda *_: SweepRecord("s", "parent", {}, {}, "table4", (), trials))
     monkeypatch.setattr(final_scores, "scores_on_test_folds", lambda *_: None)
     monkeypatch.setattr(choosing, "_print_test_scores", lambda *_: None)
@@ -83,7 +83,7 @@ def test_a_report_ranks_by_the_guards_of_the_sweep(monkeypatch: pytest.MonkeyPat
         for alpha, metrics in ((0, forgetful), (1, {**forgetful, METRIC: 80.0, "zste/1": 75.0}))
     )
     found = SweepRecord("s", "p", {}, {}, "search", (METRIC, "zste/1"), trials, guards=(parse_guard("zste/1>=70"),))
-    monkeypatch.setattr(read, "open_store", lambda storage: (None, "1", "sqlite:///mlflow.db"))
+    monkeypatch.setattr(read, "existing_store", lambda storage: (None, "1", "sqlite:///mlflow.db"))
     monkeypatch.setattr(read, "read_sweep", lambda *_: found)
     monkeypatch.setattr(SweepRecord, "about", lambda *_: None)
     with console.capture():

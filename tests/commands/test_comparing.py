@@ -33,7 +33,7 @@ def test_what_the_seeds_draw_is_said_of_each_sweep_where_it_differs(
     monkeypatch: pytest.MonkeyPatch, first: bool, second: bool, said: list[str]
 ) -> None:
     sweeps = {"one": sweep("one", first), "two": sweep("two", second)}
-    monkeypatch.setattr(read, "open_store", lambda storage: (None, "1", "sqlite:///mlflow.db"))
+    monkeypatch.setattr(read, "existing_store", lambda storage: (None, "1", "sqlite:///mlflow.db"))
     monkeypatch.setattr(read, "read_sweep", lambda client, experiment_id, name: sweeps[name])
     with console.capture() as captured:
         Compare(first="one", second="two", metric=METRIC).cli_cmd()

@@ -12,7 +12,7 @@ from tclap.report.tables import ORDER, SHOWN, result_frame, write_tables
 from tclap.sweep.ledger import Result
 from tclap.tracking import runs as tracking
 from tclap.tracking.artifacts import read_score_facts
-from tclap.tracking.read import nested, open_store, read_sweep
+from tclap.tracking.read import existing_store, nested, read_sweep
 from tests.tracking.conftest import CONFIGURATIONS, NAME, SEEDS, Store
 
 
@@ -107,5 +107,5 @@ def test_parameters_that_do_not_make_the_hash_are_refused(store: Store, tmp_path
 def test_a_store_that_is_not_there_is_named_and_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(InputError, match=f"no MLflow store at sqlite:///{tmp_path}"):
-        open_store(tmp_path)
+        existing_store(tmp_path)
     assert not list(tmp_path.iterdir())

@@ -17,7 +17,7 @@ from tclap.errors import InputError
 from tclap.places import at
 from tclap.redact import shown
 from tclap.tracking import runs as tracking
-from tclap.tracking.read import open_store
+from tclap.tracking.read import existing_store
 from tclap.tracking.uri import absolute, answering, browse_command, database_file, is_away, page_at, tracking_uri
 
 PASSWORD = "hunter2"
@@ -189,7 +189,7 @@ def test_a_store_that_cannot_be_used_is_one_line(sound, tmp_path, monkeypatch, c
 
     def best():
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        open_store(tmp_path)
+        existing_store(tmp_path)
 
     for command in (sweep, best):
         with pytest.raises(InputError) as caught:
@@ -210,10 +210,10 @@ def test_a_dead_proxy_is_named_without_its_password_and_is_nothing_to_a_local_st
     monkeypatch.setenv(proxy, f"http://me:{PASSWORD}@127.0.0.1:9")
     shutil.copy(sound, tmp_path / "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    assert open_store(tmp_path)[1] == "1"
+    assert existing_store(tmp_path)[1] == "1"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.invalid:5000")
     with pytest.raises(InputError) as caught:
-        open_store(tmp_path)
+        existing_store(tmp_path)
     line = str(caught.value)
     assert line.startswith("MLflow at http://mlflow.invalid:5000: ")
     assert "proxy" in line
