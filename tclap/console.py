@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, CliApp, CliSettingsSource, SettingsE
 from rich.console import Console
 
 from tclap.errors import InputError
-from tclap.redact import shown
+from tclap.redact import without_passwords
 
 VERBATIM = "verbatim"  # annotates a list of the command line whose values hold commas, quotes and brackets of their own
 STDOUT = "standard output"
@@ -30,7 +30,7 @@ class _Console(Console):
     def print(self, *objects: Any, **options: Any) -> None:
         """As rich's, but without the passwords of the URLs in a text, and going on if its disk is full."""
         try:
-            super().print(*(shown(o) if isinstance(o, str) else o for o in objects), **options)
+            super().print(*(without_passwords(o) if isinstance(o, str) else o for o in objects), **options)
         except OSError as error:
             self.lost = error
             _let_go_of_stdout()
@@ -106,7 +106,7 @@ def run_or_exit(command: Callable[[], int | None]) -> NoReturn:
 
 def fail(message: str) -> NoReturn:
     """Print one line, without the passwords of the URLs in it, and exit with code 2."""
-    print("error: " + shown(" ".join(message.split())), file=sys.stderr)
+    print("error: " + without_passwords(" ".join(message.split())), file=sys.stderr)
     sys.exit(2)
 
 

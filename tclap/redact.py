@@ -9,6 +9,6 @@ LOGIN = re.compile(r"(://[^\s/@:]*):[^\s/]*@")
 QUERY = re.compile(r"([?&](?:password|passwd|pwd|token|secret|sslpassword)=)[^&\s\"')]*", re.IGNORECASE)
 
 
-def shown(text: str) -> str:
+def without_passwords(text: str) -> str:
     """`text`, a URL or a message that holds some, with every password in it replaced by `***`."""
     return QUERY.sub(r"\1***", LOGIN.sub(r"\1:***@", text))

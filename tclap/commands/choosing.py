@@ -19,7 +19,7 @@ from tclap.data import captions
 from tclap.evaluation.order import ORDER_COLUMNS
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
 from tclap.places import UserPath, cache_folder, check_writable
-from tclap.redact import shown
+from tclap.redact import without_passwords
 from tclap.report.leaderboard import (
     best_line,
     column_of,
@@ -251,7 +251,7 @@ def _example(client: MlflowClient, trial: Trial) -> str:
 
 def _say_how_to_load(address: str, uri: str, storage: Path, text: str) -> None:
     console.print("to use it in Python:")
-    console.print(f'  import mlflow; mlflow.set_tracking_uri("{shown(uri)}")')
+    console.print(f'  import mlflow; mlflow.set_tracking_uri("{without_passwords(uri)}")')
     question = json.dumps({"audio": ["a.wav", "b.wav"], "text": [text]})
     console.print(f'  mlflow.pyfunc.load_model("{address}").predict({question})')
     flag = "" if storage == Path("runs") else f" --storage {shlex.quote(str(storage))}"

@@ -33,7 +33,7 @@ from tclap.evaluation.captioned import find_clips, read_captions
 from tclap.experiment import check
 from tclap.flags import SweepSettings
 from tclap.places import Place, is_local
-from tclap.redact import shown
+from tclap.redact import without_passwords
 from tclap.sweep.claim import CLAIM, check_name
 from tclap.sweep.ledger import Ledger, read_ledger
 from tclap.tracking import runs as tracking
@@ -138,7 +138,7 @@ def check_ray_address(address: str) -> None:
     """
     if not address or address in ("local", "auto"):
         return
-    wrong = f"RAY_ADDRESS={shown(address)}"
+    wrong = f"RAY_ADDRESS={without_passwords(address)}"
     if address.startswith(("http://", "https://")):
         raise InputError(f"{wrong} is the dashboard's: name Ray's own port, HOST:6379, or use `ray job submit`")
     try:
@@ -185,13 +185,13 @@ def connect_ray(runtime_env: dict[str, Any]) -> None:
     if ray.is_initialized():
         return
     address = os.environ.get("RAY_ADDRESS", "")
-    where = f" at RAY_ADDRESS={shown(address)}" if address else ""
+    where = f" at RAY_ADDRESS={without_passwords(address)}" if address else ""
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         with _within(RAY_ANSWERS_S, f"Ray{where} does not answer within {RAY_ANSWERS_S:g} s: is it Ray's own port?"):
             ray.init(runtime_env=runtime_env, logging_level="CRITICAL", log_to_driver=False)
     except RAY_ERRORS as error:
-        said = shown(" ".join(str(error).split()))[:500]
+        said = without_passwords(" ".join(str(error).split()))[:500]
         raise InputError(f"Ray{where}: {said or type(error).__name__}") from error
     finally:
         signal.signal(signal.SIGTERM, on_sigterm)  # ray.init puts its own in, which ends this process at once

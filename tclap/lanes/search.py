@@ -23,7 +23,7 @@ from tclap.lanes import preflight
 from tclap.lanes.driver import DONE, Work, conclude, run_jobs, say_preset, say_receipt, without_excluded
 from tclap.lanes.start import Start, claimed
 from tclap.places import write_atomically
-from tclap.redact import shown
+from tclap.redact import without_passwords
 from tclap.report.leaderboard import write_leaderboard
 from tclap.search_flags import SearchSettings
 from tclap.sweep import journal
@@ -184,7 +184,8 @@ def _open_study(
         studies.enqueue_first(study, choices, [*(point for point in done if outcome_at(point) is None), *first])
         return study, [trial.params for trial in studies.visited(study, choices).values()]
     except studies.STORAGE_ERRORS as error:
-        raise InputError(f"the study's storage cannot be used: {shown(str(error.__cause__ or error))}") from error
+        why = without_passwords(str(error.__cause__ or error))
+        raise InputError(f"the study's storage cannot be used: {why}") from error
 
 
 def _warm_trials(settings: SearchSettings, start: Start) -> list[tuple[dict[str, Any], list[float]]]:
@@ -259,7 +260,7 @@ def _conclude(start: Start, settings: SearchSettings, configurations: Sequence[C
     if len(plan.trials()) >= size(settings.choices()) and not missing:
         console.print("the space is spent: every configuration has been tried")
     place = _study_place(settings)
-    console.print(f"study: optuna-dashboard {shlex.quote(shown(str(place)))}")
+    console.print(f"study: optuna-dashboard {shlex.quote(without_passwords(str(place)))}")
 
     def write_more(frame: pd.DataFrame, folder: Path) -> list[Path]:
         stem, varied = folder / "leaderboard", settings.vary_draws

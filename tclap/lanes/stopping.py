@@ -11,7 +11,7 @@ from typing import Any
 
 from tclap.console import console
 from tclap.places import Place, stop_file
-from tclap.redact import shown
+from tclap.redact import without_passwords
 from tclap.sweep.steering import resume
 
 
@@ -48,4 +48,4 @@ def say_how_to_go_on() -> None:
 
 def this_command() -> str:
     """What to type to go on, without passwords: it is printed, and kept where others read it."""
-    return shown(shlex.join(["python", *sys.argv]))
+    return without_passwords(shlex.join(["python", *sys.argv]))

@@ -28,7 +28,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from tclap.errors import InputError
-from tclap.redact import shown
+from tclap.redact import without_passwords
 from tclap.sweep.claim import differences
 from tclap.sweep.outcome import STOPPED_EARLY, Outcome
 from tclap.sweep.space import Choices, Range, beside, shuffled, size
@@ -69,7 +69,7 @@ def open_study(
             place = RDBStorage(storage, engine_kwargs={"pool_pre_ping": True})
         except (SQLAlchemyError, ImportError) as error:
             raise InputError(
-                f"--study: Optuna cannot use this database: {shown(str(error).splitlines()[0])}"
+                f"--study: Optuna cannot use this database: {without_passwords(str(error).splitlines()[0])}"
             ) from error
     name = name if choices is None else _name_for(place, name, choices)
     study = optuna.create_study(

@@ -32,7 +32,7 @@ import tclap
 from tclap import plugins
 from tclap.config import canonical_hash
 from tclap.errors import InputError
-from tclap.redact import shown
+from tclap.redact import without_passwords
 from tclap.tracking.read import Trial
 
 MODEL, ALIAS = "tclap", "champion"
@@ -190,9 +190,8 @@ def fetch(address: str, uri: str, scratch: Path) -> Path:
         with global_store(uri):
             folder = Path(mlflow.artifacts.download_artifacts(address, dst_path=str(scratch)))
     except MlflowException as error:
-        raise InputError(
-            f"{address} cannot be had from MLflow at {shown(uri)}: {shown(str(error).splitlines()[0])}"
-        ) from error
+        why = without_passwords(str(error).splitlines()[0])
+        raise InputError(f"{address} cannot be had from MLflow at {without_passwords(uri)}: {why}") from error
     place = folder / "artifacts" / "checkpoint"
     if not place.is_dir():
         raise InputError(f"{address} is not a model that `tclap best` registered: it has no artifacts/checkpoint")

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from tclap.config import Configuration, config_hash, from_record
 from tclap.errors import InputError
 from tclap.places import Place
-from tclap.redact import shown
+from tclap.redact import without_passwords
 from tclap.report.grid import STOPPED_AT, About
 from tclap.report.tables import ROWS, about_scores, long_frame, told
 from tclap.sweep.stopping import Guard, parse_guard
@@ -83,18 +83,17 @@ class SweepRecord:
 def existing_store(storage: Place) -> tuple[MlflowClient, str, str]:
     """Client, experiment id and URI of an MLflow store that exists. Raises InputError where there is none."""
     uri = tracking.tracking_uri(storage)
+    where = without_passwords(uri)
     hint = "--storage names the sweep's storage folder, MLFLOW_TRACKING_URI a server"
     database = database_file(uri)
     if database is not None and not os.path.isfile(database):
-        raise InputError(f"no MLflow store at {shown(uri)}: {hint}")
+        raise InputError(f"no MLflow store at {where}: {hint}")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with tracking.answering(uri):
         client = MlflowClient(uri)
         experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
     if experiment is None:
-        raise InputError(
-            f"MLflow at {shown(uri)} has no experiment {tracking.EXPERIMENT!r}: no sweep has run there; {hint}"
-        )
+        raise InputError(f"MLflow at {where} has no experiment {tracking.EXPERIMENT!r}: no sweep has run there; {hint}")
     check_not_deleted(experiment, uri)
     return client, experiment.experiment_id, uri
 

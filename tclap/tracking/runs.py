@@ -26,7 +26,7 @@ from tclap.evaluation.details import Details
 from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import bound_values, metric_values
 from tclap.places import Place
-from tclap.redact import shown
+from tclap.redact import without_passwords
 from tclap.report.run_note import run_line, scores_note
 from tclap.sweep.ledger import Result
 from tclap.tracking.artifacts import log_details, log_score_facts
@@ -95,7 +95,7 @@ def sweep_run(
         ]
         if changes:
             raise InputError(
-                f"the name {name} stands for another sweep in MLflow ({shown(client.tracking_uri)}): "
+                f"the name {name} stands for another sweep in MLflow ({without_passwords(client.tracking_uri)}): "
                 f"{'; '.join(changes)}; choose another --name"
             )
     dataset = {"data": str(data.resolve()), "dataset_digest": dataset_digest}
@@ -269,7 +269,7 @@ def gone_is_well() -> Iterator[None]:
 
 def fail(client: MlflowClient, run_id: str, trace: str) -> None:
     """Leave the traceback on the run, its last line in the note, and end it as FAILED."""
-    told = shown(trace).strip()
+    told = without_passwords(trace).strip()
     last = told.rpartition("\n")[2]
     client.log_text(run_id, told, TRACEBACK)
     extend_note(client, run_id, f"Failed, see {TRACEBACK}:\n\n```\n{last}\n```\n")

@@ -1,7 +1,8 @@
 """Where MLflow is, and what keeps it from answering.
 
 A local store's address is made absolute once, in the driver: workers run in folders of their own, where a relative one
-would name another database. Passwords are in addresses, so nothing here or elsewhere is printed but through `shown`.
+would name another database. Passwords are in addresses, so nothing here or elsewhere is printed but through
+`without_passwords`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from tclap.errors import InputError
 from tclap.places import Place
-from tclap.redact import shown
+from tclap.redact import without_passwords
 
 LOCAL_PAGE = "http://127.0.0.1:5000"  # where `browse_command` puts it
 VARIABLE = "MLFLOW_TRACKING_URI"
@@ -50,7 +51,7 @@ def tracking_uri(storage: Place) -> str:
 def absolute(uri: str) -> str:
     """`uri` with a local path in it made absolute. Raises InputError, naming MLFLOW_TRACKING_URI, if it is none."""
     uri = uri.strip()
-    wrong = f"{VARIABLE}={shown(uri)}"
+    wrong = f"{VARIABLE}={without_passwords(uri)}"
     sqlite = SQLITE.fullmatch(uri)
     if sqlite:
         driver, slashes, rest = sqlite.groups()
@@ -70,7 +71,7 @@ def absolute(uri: str) -> str:
     if re.match(r"https?:|https?/", uri, re.IGNORECASE):
         raise InputError(f"{wrong}: a server's address begins with http:// or https://")
     if re.fullmatch(r"[\w.-]+:\d*(/.*)?|localhost(/.*)?|\[[0-9a-fA-F:]+\](:\d+)?(/.*)?", uri):
-        raise InputError(f"{wrong} lacks its beginning: write http://{shown(uri)}")
+        raise InputError(f"{wrong} lacks its beginning: write http://{without_passwords(uri)}")
     if "@" in uri.partition("/")[0]:
         raise InputError(f"{VARIABLE} lacks its beginning (http://, postgresql:// and so on)")  # it may hold a password
     return os.path.abspath(os.path.expanduser(uri))
@@ -98,21 +99,20 @@ def database_file(uri: str) -> Path | None:
 
 def page_at(uri: str, named: str | None = None) -> str:
     """Where a browser finds MLflow: as `named`, or by `browse_command`, or else where the store is."""
-    return shown(named or (LOCAL_PAGE if uri.startswith("sqlite") else uri))
+    return without_passwords(named or (LOCAL_PAGE if uri.startswith("sqlite") else uri))
 
 
 def browse_command(uri: str) -> str:
     """What to type to see a local store in a browser."""
-    return f"mlflow ui --backend-store-uri {shlex.quote(shown(uri))} --port 5000"
+    return f"mlflow ui --backend-store-uri {shlex.quote(without_passwords(uri))} --port 5000"
 
 
 def check_not_deleted(experiment: Experiment, uri: str) -> None:
     """Raise InputError if the experiment was deleted: nothing can be logged to it, and its name stays taken."""
     if experiment.lifecycle_stage == LifecycleStage.DELETED:
-        restore = f"{VARIABLE}={shlex.quote(shown(uri))} mlflow experiments restore -x {experiment.experiment_id}"
-        raise InputError(
-            f"MLflow's experiment {experiment.name!r} at {shown(uri)} is deleted; to have it back: {restore}"
-        )
+        where = without_passwords(uri)
+        restore = f"{VARIABLE}={shlex.quote(where)} mlflow experiments restore -x {experiment.experiment_id}"
+        raise InputError(f"MLflow's experiment {experiment.name!r} at {where} is deleted; to have it back: {restore}")
 
 
 def is_away(error: BaseException) -> bool:
@@ -133,15 +133,15 @@ def answering(uri: str) -> Iterator[None]:
     try:
         yield
     except ERRORS as error:
-        raise InputError(f"MLflow at {shown(uri)}: {_why(error, uri)}") from error
+        raise InputError(f"MLflow at {without_passwords(uri)}: {_why(error, uri)}") from error
 
 
 def _why(error: Exception, uri: str) -> str:
-    text = shown(" ".join(str(error).split("[SQL")[0].split("(Background on")[0].split()))
+    text = without_passwords(" ".join(str(error).split("[SQL")[0].split("(Background on")[0].split()))
     if isinstance(error, ImportError):
         return f"there is no driver for its database here ({text})"
     if "out-of-date database schema" in text:
-        upgrade = f"mlflow db upgrade {shlex.quote(shown(uri))}"
+        upgrade = f"mlflow db upgrade {shlex.quote(without_passwords(uri))}"
         return f"{text.split('Take a backup')[0].strip()} Back it up, and bring it up to date: {upgrade}"
     if "maintenance mode" in text:
         return f"a folder is no store any more: set {VARIABLE} to sqlite:///PATH, or to a server with http:// before it"

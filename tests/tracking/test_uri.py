@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from tclap.errors import InputError
 from tclap.places import at
-from tclap.redact import shown
+from tclap.redact import without_passwords
 from tclap.tracking import runs as tracking
 from tclap.tracking.read import existing_store
 from tclap.tracking.uri import absolute, answering, browse_command, database_file, is_away, page_at, tracking_uri
@@ -129,13 +129,13 @@ def test_storage_as_part_of_an_address(sound, tmp_path, monkeypatch):
     ],
 )
 def test_no_password_is_shown(text):
-    assert PASSWORD not in shown(text)
-    assert "***" in shown(text)
+    assert PASSWORD not in without_passwords(text)
+    assert "***" in without_passwords(text)
 
 
 @pytest.mark.parametrize("text", ["http://mlflow:5000/@x", "sqlite:////a:b@c/d.db", "a: b@c", "5:30 @noon"])
 def test_what_is_no_password_stays(text):
-    assert shown(text) == text
+    assert without_passwords(text) == text
 
 
 def damaged(name: str, sound: Path, folder: Path) -> str:
