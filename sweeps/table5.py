@@ -18,7 +18,7 @@ from tclap.data.synth import default_dataset
 from tclap.environment import ScriptSettings
 from tclap.experiment import open_workspace
 from tclap.flags import SweepName
-from tclap.lanes.scoring import Scoring, score_models, shown
+from tclap.lanes.scoring import Scoring, model_label, score_models
 from tclap.places import UserPath, cache_folder, check_writable
 from tclap.report.table5 import ScoredModel, write
 from tclap.scored import is_checkpoint
@@ -42,7 +42,7 @@ class Table5Settings(ScriptSettings):
     @field_validator("models")
     @classmethod
     def _models_are_found_from_anywhere(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(shown(*_absolute(*_parts(name))) for name in names))
+        return tuple(dict.fromkeys(model_label(*_absolute(*_parts(name))) for name in names))
 
 
 def _parts(given: str) -> tuple[str, str | None]:

@@ -21,7 +21,7 @@ MY_MODEL = Path(__file__).parents[1] / "examples" / "my_model.py"
 def table5(monkeypatch, tmp_path):
     """Run the script in a folder with a user's model, each model in this process."""
     from tclap.errors import InputError
-    from tclap.lanes.scoring import shown
+    from tclap.lanes.scoring import model_label
     from tclap.report.table5 import ScoredModel
 
     def in_process(names, scoring, use_gpu):
@@ -29,7 +29,7 @@ def table5(monkeypatch, tmp_path):
             try:
                 yield _score(name, weights, scoring)
             except InputError as error:
-                yield ScoredModel(shown(name, weights), problem=str(error))
+                yield ScoredModel(model_label(name, weights), problem=str(error))
 
     spec = importlib.util.spec_from_file_location("table5", SCRIPT)
     module = importlib.util.module_from_spec(spec)

@@ -51,7 +51,7 @@ def score_models(names: Sequence[tuple[str, str | None]], scoring: Scoring, use_
     if use_gpu and not ray.cluster_resources().get("GPU"):
         raise InputError("--use-gpu: this Ray has no GPU")
     task = ray.remote(num_cpus=1, num_gpus=int(use_gpu), max_retries=RETRIES)(_score)
-    models = {task.remote(name, weights, scoring): shown(name, weights) for name, weights in names}
+    models = {task.remote(name, weights, scoring): model_label(name, weights) for name, weights in names}
     waiting = list(models)
     while waiting:
         (done, *_), waiting = ray.wait(waiting)
@@ -63,7 +63,7 @@ def score_models(names: Sequence[tuple[str, str | None]], scoring: Scoring, use_
             yield ScoredModel(models[done], problem=" ".join(reason.split()))
 
 
-def shown(name: str, weights: str | None) -> str:
+def model_label(name: str, weights: str | None) -> str:
     return name if weights is None else f"{name}={weights}"
 
 
@@ -79,4 +79,4 @@ def _score(name: str, weights: str | None, scoring: Scoring) -> ScoredModel:
     )
     model.module().to(best_device())
     scores = evaluate(workspace, data.model_copy(update={"eval_takes": scoring.eval_takes}), model, scoring.folds)
-    return ScoredModel(shown(name, weights), scores, getattr(model, "untrained", False))
+    return ScoredModel(model_label(name, weights), scores, getattr(model, "untrained", False))
