@@ -163,8 +163,8 @@ class Work:
 def run_jobs(start: Start, work: Work) -> Spent:
     """Open MLflow and Ray, and run the jobs of a source on as many lanes as there is room for.
 
-    What is done is in the ledger afterwards. Returns the time it took. Raises InputError if clips cannot be used, if
-    MLflow or Ray does not answer, or if no lane has room.
+    What is done is in the ledger afterwards, also where a second Ctrl-C ended it. Returns the time it took. Raises
+    InputError if clips cannot be used, if MLflow or Ray does not answer, or if no lane has room.
     """
     # Ray takes a second to import, and a dry run or a finished sweep needs none of it.
     import ray
@@ -175,7 +175,8 @@ def run_jobs(start: Start, work: Work) -> Spent:
     from tclap.lanes.searcher import SourceSearcher
     from tclap.lanes.trials import run_trials
 
-    settings, ledger, entered = start.settings, start.ledger, time.monotonic()
+    settings, ledger = start.settings, start.ledger
+    entered, ready_s = time.monotonic(), list[float]()
     with stopping_cleanly(settings.sweep_folder):
         preflight.check_ray_address(os.environ.get("RAY_ADDRESS", ""))
         preflight.check_socket_path(os.environ)
@@ -195,7 +196,7 @@ def run_jobs(start: Start, work: Work) -> Spent:
             _say_where(store, board, differ)
             lanes = settings.concurrent_trials or room_for_lanes(sweep)
             mailbox = open_mailbox()
-            began, ready_s = time.monotonic(), list[float]()
+            began = time.monotonic()
 
             def prepared() -> None:
                 ready_s.append(time.monotonic() - began)
@@ -214,10 +215,13 @@ def run_jobs(start: Start, work: Work) -> Spent:
             ray.kill(mailbox)
             if searcher.preparation_failed:
                 raise searcher.preparation_failed
-            return Spent(time.monotonic() - entered, ready_s[0] if ready_s else None)
+        except KeyboardInterrupt:
+            ray.shutdown()  # nothing of the sweep may run, and log, while it is concluded
+            raise
         except Exception:
             store.client.set_terminated(store.run_id, "FAILED")
             raise
+    return Spent(time.monotonic() - entered, ready_s[0] if ready_s else None)
 
 
 def conclude(

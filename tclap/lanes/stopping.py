@@ -17,7 +17,11 @@ from tclap.sweep.steering import resume
 
 @contextmanager
 def stopping_cleanly(folder: Place) -> Iterator[None]:
-    """Ctrl-C (or SIGTERM) asks the sweep's jobs to keep their state and end; a second one ends this process at once."""
+    """Ctrl-C (or SIGTERM) asks the sweep's jobs to keep their state and end.
+
+    A second Ctrl-C leaves the block at once, and is not raised: the caller ends the sweep as after the first. A second
+    SIGTERM ends this process.
+    """
     stop_file(folder).unlink(missing_ok=True)
     resume(folder)  # a start goes on with everything
     before: dict[int, Any] = {}

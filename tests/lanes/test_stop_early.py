@@ -3,27 +3,21 @@
 import json
 import re
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import optuna
 import pandas as pd
 import pytest
-import ray
-import torch
 from mlflow import MlflowClient
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from ray.tune.search import Searcher
 
 from tclap.config import LossCoefficients
 from tclap.flags import SweepSettings
-from tclap.lanes import cluster, extract, leftovers, mailbox, preflight, trials, worker
 from tclap.lanes.driver import run_sweep
 from tclap.lanes.search import run_search
 from tclap.search_flags import SearchSettings
 from tclap.tracking.page import VIEW_TAG
-from tests.lanes.test_worker import desk
 
 NEVER = ("zste/1>=101",)  # a guard that always fails
 SMALL = {"takes": 1, "eval_takes": 1, "base_steps": 5, "steps_a": 2, "steps_b": 5, "batch_sizes": (6,)}
@@ -35,37 +29,6 @@ def experiment_view(storage: Path) -> dict[str, Any]:
     tags = client.get_experiment_by_name("tclap").tags
     (state,) = (value for key, value in tags.items() if key.startswith(VIEW_TAG))
     return json.loads(state)
-
-
-@pytest.fixture
-def began(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The hashes of the jobs that were begun, in order."""
-    jobs: list[str] = []
-
-    def run_trials(searcher, sweep, box, lanes, callbacks) -> None:
-        at_work, number = desk(sweep), 0
-        while (suggested := searcher.suggest(str(number))) != Searcher.FINISHED:
-            job = worker.Job.from_json(suggested["job"])
-            trial = SimpleNamespace(config=suggested, last_result=None)
-            callbacks[0].on_trial_start(0, [], trial)
-            jobs.extend([] if job.prepares else [job.hash])
-            trial.last_result = at_work.do(job)
-            searcher.on_trial_complete(str(number), trial.last_result)
-            callbacks[0].on_trial_complete(0, [], trial)
-            number += 1
-
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    for module in (worker, extract):
-        monkeypatch.setattr(module, "get_device", lambda: torch.device("cpu"))
-    monkeypatch.setattr(trials, "run_trials", run_trials)
-    monkeypatch.setattr(cluster, "open_cluster", lambda: None)
-    monkeypatch.setattr(cluster, "room_for_lanes", lambda sweep: 1)
-    monkeypatch.setattr(mailbox, "open_mailbox", lambda: None)
-    monkeypatch.setattr(leftovers, "Leftovers", lambda: None)
-    monkeypatch.setattr(preflight, "check_room", lambda settings, resources: None)
-    monkeypatch.setattr(ray, "cluster_resources", dict)
-    monkeypatch.setattr(ray, "kill", lambda actor: None)
-    return jobs
 
 
 def test_a_list_stops_runs_nothing_again_and_goes_on_as_if_never_stopped(
