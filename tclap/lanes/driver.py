@@ -19,6 +19,7 @@ from tclap import presets
 from tclap.axes import Axis, label, varying
 from tclap.config import Configuration, config_hash
 from tclap.console import console
+from tclap.errors import InputError
 from tclap.flags import SweepSettings
 from tclap.lanes import preflight
 from tclap.lanes.board import Board
@@ -52,7 +53,10 @@ def run_sweep(settings: SweepSettings, configurations: Sequence[Configuration], 
     Returns 0 when all is done, 1 if a job failed, 130 when it was interrupted. The same call again runs what is
     not done yet. Raises InputError before anything expensive if settings and dataset do not fit.
     """
-    configurations = without_excluded(settings, configurations)
+    asked, configurations = configurations, without_excluded(settings, configurations)
+    if asked and not configurations:
+        undo = f"tclap exclude {settings.name} HASH --undo --storage {settings.storage}"
+        raise InputError(f"every configuration of {settings.name} is excluded; {undo} takes one in again")
     plan = make_plan(configurations, settings.seeds)
     say_preset(settings, plan.trials())
     if settings.dry_run:
