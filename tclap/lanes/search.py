@@ -64,7 +64,11 @@ def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -
     with claimed(settings, shared.trials()) as start:
         _describe(settings, limit)
         study, points = _open_study(settings, start, first[:limit])
-        done_before = sum(_outcome_at(settings, start.ledger, point) is not None for point in points)
+        left_out = excluded(settings.sweep_folder)
+        done_before = sum(
+            config_hash(settings.at(point)) in left_out or _outcome_at(settings, start.ledger, point) is not None
+            for point in points
+        )
         if done_before < limit:
             stage_a = [job for job in shared.stage_a_jobs() if not start.ledger.is_done(job.configuration, job.seeds)]
             source = StudySource(
@@ -78,6 +82,7 @@ def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -
                 stage_a,
                 settings.seeds,
                 _say_waiting,
+                left_out,
             )
 
             def total() -> int:
@@ -254,10 +259,10 @@ def _outcome_at(settings: SearchSettings, ledger: Ledger, point: dict[str, Any])
 
 
 def _conclude(start: Start, settings: SearchSettings, configurations: Sequence[Configuration], limit: int) -> int:
-    """configurations: in the order in which they were tried."""
+    """configurations: in the order in which they were tried, with those that somebody has excluded."""
     plan = make_plan(without_excluded(settings, configurations), settings.seeds)
     missing = [(c, s) for c in plan.trials() for s in start.ledger.seeds_left(c, plan.seeds)]
-    if len(plan.trials()) >= size(settings.choices()) and not missing:
+    if len(configurations) >= size(settings.choices()) and not missing:
         console.print("the space is spent: every configuration has been tried")
     place = _study_place(settings)
     console.print(f"study: optuna-dashboard {shlex.quote(without_passwords(str(place)))}")
@@ -266,7 +271,7 @@ def _conclude(start: Start, settings: SearchSettings, configurations: Sequence[C
         stem, varied = folder / "leaderboard", settings.vary_draws
         return write_leaderboard(frame, settings.objectives, stem, settings.guards(), vary_draws=varied)
 
-    unfinished = bool(missing) or len(plan.trials()) < limit
+    unfinished = bool(missing) or len(configurations) < limit
     all_done = [*configurations, *also_done(start.ledger, configurations)]
     objectives, axes = settings.objectives, _axes(settings)
     return conclude(start, lambda: all_done, objectives, "search", missing, unfinished, write_more, axes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal
 
 from tclap.config import Configuration
@@ -33,17 +33,19 @@ class StudySource:
         stage_a: Sequence[Job],
         seeds: tuple[int, ...],
         say: Callable[[str], None],
+        left_out: Collection[str] = (),
     ) -> None:
+        """left_out: hashes of configurations that are not to be run; a point at which one lies counts as tried."""
         self._study, self._choices, self._at, self._objectives = study, choices, at, objectives
         self._limit, self._grid, self._seed = limit, grid, seed
-        self._seeds, self._say = seeds, say
+        self._seeds, self._say, self._left_out = seeds, say, left_out
         self._stage_a = deque(stage_a)
         self._going_on = {job.hash for job in stage_a}  # stage-A runs that have not ended
         self._held: list[Job] = []
         self._numbers: dict[str, int] = {}  # config_hash -> Optuna's trial number
         self._untold: dict[int, Outcome | None] = {}  # what the study's storage has not taken yet
         self._away = False  # that storage, the last time
-        self.asked: list[dict[str, Any]] = []  # the points suggested
+        self.asked: list[dict[str, Any]] = []  # the points suggested, with those left out
 
     def next(self) -> Job | Literal["wait"] | None:
         if self._stage_a:
@@ -61,21 +63,24 @@ class StudySource:
             self._held.append(drawn)
 
     def _draw(self) -> Job | Literal["wait"] | None:
-        self.tell_untold()
-        if self._untold:
-            return WAIT
-        try:
-            trial = ask(self._study, self._choices, self._limit, self._grid, self._seed)
-        except STORAGE_ERRORS as error:
-            self._say_away(error)
-            return WAIT
-        self._away = False
-        if trial is None:
-            return None
-        job = Job(self._at(trial.params), self._seeds)
-        self._numbers[job.hash] = trial.number
-        self.asked.append(trial.params)
-        return job
+        while True:
+            self.tell_untold()
+            if self._untold:
+                return WAIT
+            try:
+                trial = ask(self._study, self._choices, self._limit, self._grid, self._seed)
+            except STORAGE_ERRORS as error:
+                self._say_away(error)
+                return WAIT
+            self._away = False
+            if trial is None:
+                return None
+            job = Job(self._at(trial.params), self._seeds)
+            self.asked.append(trial.params)
+            if job.hash not in self._left_out:
+                self._numbers[job.hash] = trial.number
+                return job
+            self._untold[trial.number] = None
 
     def ended(self, job: Job, metrics: dict[str, Any] | None) -> None:
         self._going_on.discard(job.hash)

@@ -41,12 +41,10 @@ def objectives(configuration: Configuration) -> dict[str, float]:
     }
 
 
-def opened(place, sampler, settings=SETTINGS, limit=1000):
+def opened(place, sampler, settings=SETTINGS, limit=1000, left_out=()):
     study = studies.open_study("s", place, sampler, 3, settings.objectives, settings.identity())
-    source = StudySource(
-        study, settings.choices(), settings.at, settings.objectives, limit, sampler == "grid", 3, (), (0,), print
-    )
-    return study, source
+    of = (settings.choices(), settings.at, settings.objectives)
+    return study, StudySource(study, *of, limit, sampler == "grid", 3, (), (0,), print, left_out)
 
 
 def drive(source, at_once=3, most=10**6):
@@ -159,6 +157,22 @@ def test_a_failed_point_is_tried_again_at_the_next_start_only(tmp_path):
     source.ended(again, objectives(again.configuration))
     assert source.next() is None
     assert len(set(completed(study))) == len(completed(study)) == 3
+
+
+@pytest.mark.parametrize("sampler", ["random", "grid"])
+def test_a_point_that_is_left_out_is_not_handed_out_again_and_counts_as_tried(sampler, tmp_path):
+    """It was interrupted, and is queued, or the study does not know it: its journal is a new one."""
+    place = tmp_path / "study.journal"
+    job = opened(place, sampler, limit=1)[1].next()
+    for journal_file in (place, tmp_path / "new.journal"):
+        for _ in range(2):  # as after a restart
+            study, source = opened(journal_file, sampler, left_out={job.hash})
+            studies.take_up(study, CHOICES, lambda p: None if SETTINGS.at(p) == job.configuration else Outcome([1, 2]))
+            told, _ = drive(source)
+            assert job.configuration not in told
+        assert told == []
+        assert len(set(completed(study))) == 191
+        assert len(studies.visited(study, CHOICES)) == 192
 
 
 def test_a_point_whose_results_were_deleted_is_tried_again(tmp_path):
