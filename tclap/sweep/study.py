@@ -291,10 +291,13 @@ def add(
 
 
 def enqueue_first(study: optuna.study.Study, choices: Choices, points: Iterable[dict[str, Any]]) -> None:
-    """Queue points that the study has not drawn yet; they come before the sampler's."""
+    """Queue points that the study has not drawn yet; they come before the sampler's.
+
+    A point may leave values to the sampler: it has been drawn if some point that was agrees with all that it names.
+    """
     waiting = [t for t in study.get_trials(deepcopy=False) if t.state == TrialState.WAITING]
     queued = (key(t.system_attrs["fixed_params"]) for t in waiting)
-    known = {*visited(study, choices), *warm(study, choices), *queued}
+    known = [set(name) for name in (*visited(study, choices), *warm(study, choices), *queued)]
     for point in points:
-        if key(point) not in known:
+        if not any(point.items() <= values for values in known):
             study.enqueue_trial(point)

@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from tclap.config import Configuration
+from tclap.config import COEFFICIENTS, Configuration
 from tclap.errors import InputError
 from tclap.search_flags import SearchSettings
 from tclap.sweep import journal
@@ -306,6 +306,22 @@ def test_rows_come_first_and_once(tmp_path):
     told, _ = drive(source, at_once=1)
     assert told[:8] == [SETTINGS.at(row) for row in rows]
     assert len({c.model_dump_json() for c in told}) == 10
+
+
+@pytest.mark.parametrize("vary", ["optimiser_b.weight_decay=0,0.1", "optimiser_b.weight_decay=0.001:0.1:log"])
+def test_rows_that_leave_a_varied_setting_to_the_sampler_are_tried_once_however_often_it_starts(vary, tmp_path):
+    settings = ranging(vary)
+    rows = [{**dict.fromkeys(COEFFICIENTS, 1), "alpha_st": st, "stages": "B", "batch_size": 8} for st in (0, 1)]
+    told = []
+    for limit in (1, 2, 3):
+        study, source = opened(tmp_path / "study.journal", "random", settings, limit)
+        studies.take_up(study, settings.choices(), lambda point: Outcome([1, 2]))
+        studies.enqueue_first(study, settings.choices(), rows)
+        told += drive(source, at_once=1)[0]
+    *first, sampled = [{name: trial.params[name] for name in rows[0]} for trial in study.trials]
+    assert first == rows
+    assert sampled not in rows
+    assert len(told) == 3
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
