@@ -282,9 +282,10 @@ def score_metrics(scores: Mapping[str, Score], prefix: str = "zste") -> dict[str
 
 
 def mean_metrics(results: Sequence[Result]) -> dict[str, float]:
-    """Each metric's mean over the seeds of a configuration: what a searcher and Tune see."""
-    metrics = [score_metrics(result.scores) for result in results]
-    return {key: sum(m[key] for m in metrics) / len(metrics) for key in metrics[0]}
+    """Each metric's mean over the seeds of a configuration, of those that all have: what a searcher and Tune see."""
+    first, *others = metrics = [score_metrics(result.scores) for result in results]
+    shared = [key for key in first if all(key in other for other in others)]  # older results lack some
+    return {key: sum(m[key] for m in metrics) / len(metrics) for key in shared}
 
 
 def retrieval_metrics(retrieval: Mapping[str, Mapping[str, Score]]) -> dict[str, float]:

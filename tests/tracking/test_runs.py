@@ -1,8 +1,11 @@
-"""A sweep's name in an MLflow that others share."""
+"""A sweep's name in an MLflow that others share, and the means of a configuration's seeds."""
 
 import pytest
 
 from tclap.errors import InputError
+from tclap.evaluation.statistics import Score
+from tclap.evaluation.zste import COLUMNS, ORDER
+from tclap.sweep.ledger import Result
 from tclap.tracking import runs as tracking
 
 
@@ -36,3 +39,17 @@ def test_what_may_be_another_at_every_start_is_a_tag_and_the_rest_is_compared(tm
     # A parent of an older version has its seeds among the parameters, which never change.
     old = tracking.sweep_run(client, experiment, "old", {"lr": 0.1, "seeds": [0]}, tmp_path, "digest")
     assert tracking.sweep_run(client, experiment, "old", {"lr": 0.1}, tmp_path, "digest", {"seeds": [0, 1]}) == old
+
+
+@pytest.mark.parametrize("older", [0, 1])
+def test_the_means_over_seeds_are_of_what_all_of_them_have(older):
+    """One is a result from before order was scored."""
+    results = []
+    for seed in (0, 1):
+        names = COLUMNS if seed == older else (*COLUMNS, *ORDER)
+        scores = {name: Score(10.0 * seed, 0.0, 100.0, 9, 50.0) for name in names}
+        results.append(Result("abc", seed, scores, 1.0, 3, "here"))
+    means = tracking.mean_metrics(results)
+    assert means["zste/1"] == means["zste/temporal"] == 5.0
+    assert not [name for name in means if "order/" in name or name == "zste/order"]
+    assert means.keys() == tracking.mean_metrics([results[older]]).keys()
