@@ -53,8 +53,8 @@ class Group:
                 raise self._failure or Lost("its workers ended without a word")
 
     def end(self) -> None:
-        """Tell the workers that there are no more jobs, and wait for them; whoever does not go is killed by Ray, when
-        the process that started the group ends."""
+        """Tell the workers, if there still are any, that there are no more jobs, wait for them, and empty the mailbox
+        of what is theirs; whoever does not go is killed by Ray, when the process that started the group ends."""
         if self.is_alive:
             ray.get(self._mailbox.put.remote(self._name, None))
             self._thread.join(GRACE_S)

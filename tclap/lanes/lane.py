@@ -34,7 +34,7 @@ class Lane(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take up the next trial's job; a group that has ended is started anew."""
         if not self._group.is_alive:
-            self._group = Group(self._sweep, self._mailbox)
+            self._replace_group()
         self._job = str(new_config["job"])
         return True
 
@@ -45,11 +45,15 @@ class Lane(tune.Trainable):
             report = self._group.next_report()
         except JobFailed as failed:
             # The workers of a shared group end with their job; the next ones start while this one is told of.
-            self._group = Group(self._sweep, self._mailbox)
+            self._replace_group()
             report = {"outcome": FAILED, "reason": failed.reason, "trace": failed.trace, "seed": failed.seed}
         if report["outcome"] == FAILED:
             self._leave_traceback(report.pop("trace"), report.pop("seed"))
         return {**report, "done": True}
+
+    def _replace_group(self) -> None:
+        self._group.end()  # else its bar stays on the screen, and its queues in the mailbox
+        self._group = Group(self._sweep, self._mailbox)
 
     def _leave_traceback(self, trace: str, seed: int | None) -> None:
         """Fail the seed's MLflow run with the traceback, whichever worker it came from."""

@@ -22,7 +22,7 @@ class Workers:
     started: list = []  # noqa: RUF012
 
     def __init__(self, sweep, mailbox):
-        self.is_alive, self.jobs = True, []
+        self.is_alive, self.is_forgotten, self.jobs = True, False, []
         self.started.append(self)
 
     def hand(self, job):
@@ -36,7 +36,7 @@ class Workers:
         return answer
 
     def end(self):
-        self.is_alive = False
+        self.is_alive, self.is_forgotten = False, True
 
 
 @pytest.fixture
@@ -79,6 +79,7 @@ def test_a_bug_that_ends_the_group_is_the_same_with_new_workers_for_the_next_job
     assert lane.reset_config({"job": OTHER})
     assert lane.step()["outcome"] == "done"
     assert [workers.jobs for workers in Workers.started] == [[JOB], [OTHER]]
+    assert [workers.is_forgotten for workers in Workers.started] == [True, False]
 
 
 def test_a_loss_is_raised_and_leaves_no_trace(lane, traces):
@@ -94,6 +95,7 @@ def test_workers_that_died_while_the_lane_was_idle_are_started_anew(lane):
     Workers.answers += [{"outcome": "done"}]
     lane.step()
     assert [workers.jobs for workers in Workers.started] == [[], [OTHER]]
+    assert [workers.is_forgotten for workers in Workers.started] == [True, False]
 
 
 def test_an_mlflow_that_refuses_the_traceback_does_not_have_the_job_tried_again(lane, monkeypatch):
