@@ -18,7 +18,7 @@ from tclap.data.synth import default_dataset
 from tclap.environment import ScriptSettings
 from tclap.experiment import open_workspace
 from tclap.flags import SweepName
-from tclap.lanes.scoring import Scoring, model_label, score_models
+from tclap.lanes.scoring import Scoring, model_label, open_ray, score_models
 from tclap.places import UserPath, cache_folder, check_writable
 from tclap.report.table5 import ScoredModel, write
 from tclap.scored import is_checkpoint
@@ -79,6 +79,7 @@ def main() -> int:
     scored: dict[str, ScoredModel] = {}
     with tracking.answering(uri):
         client, experiment_id = tracking.connect(uri, storage)
+        open_ray(settings.use_gpu)  # before there is a run that it would leave behind
         parent = open_list(client, experiment_id, settings.name, {**asked, "models": ",".join(settings.models)})
         for one in score_models([_parts(name) for name in settings.models], scoring, settings.use_gpu):
             scored[one.model] = one

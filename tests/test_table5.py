@@ -10,6 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tclap.console import run_or_exit
+from tclap.lanes import preflight
 from tclap.lanes.scoring import _score
 from tclap.training import checkpoint
 
@@ -34,10 +35,12 @@ def table5(monkeypatch, tmp_path):
     spec = importlib.util.spec_from_file_location("table5", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    monkeypatch.setattr(preflight, "connect_ray", lambda runtime_env: None)
     monkeypatch.setattr(module, "score_models", in_process)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for name in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("PYTHONPATH", "")
@@ -97,3 +100,16 @@ def test_its_flags_may_be_set_in_the_environment(table5, root, monkeypatch, caps
 def test_a_name_that_can_be_no_model_is_refused_at_once(table5, root, name, capsys):
     assert table5("--models", f"mini,{name}", "--data", root) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [("http://head:8265", "is the dashboard's: name Ray's own port"), ("127.0.0.1:9", "no Ray cluster")],
+)
+def test_an_address_at_which_no_ray_is_leaves_no_run(table5, root, tmp_path, monkeypatch, capsys, address, words):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    assert table5("--models", "mini", "--data", root, "--storage", "runs") == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert words in line
+    client = MlflowClient(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}")
+    assert client.search_runs([client.get_experiment_by_name("tclap").experiment_id]) == []

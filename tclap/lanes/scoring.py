@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ import ray.exceptions
 from tclap import plugins
 from tclap.errors import InputError
 from tclap.experiment import evaluate, open_workspace
+from tclap.lanes import preflight
 from tclap.models import best_device
 from tclap.report.table5 import ScoredModel
 from tclap.scored import open_on
@@ -33,23 +34,21 @@ class Scoring:
     base_steps: int
 
 
-def score_models(names: Sequence[tuple[str, str | None]], scoring: Scoring, use_gpu: bool) -> Iterator[ScoredModel]:
-    """Score each (model, weights), in the order in which they are done.
-
-    A model that cannot be had, or whose own code fails, comes with its `problem`. Raises InputError if Ray does not
-    answer, or if `use_gpu` and it has none.
-    """
+def open_ray(use_gpu: bool) -> None:
+    """Join the Ray of RAY_ADDRESS, or start one. Raises InputError if that fails, or if `use_gpu` and it has no GPU."""
     plugins.hand_on_current_folder()
-    if not ray.is_initialized():
-        on_sigterm = signal.getsignal(signal.SIGTERM)
-        try:
-            ray.init(logging_level="CRITICAL", log_to_driver=False)
-        except ConnectionError as error:
-            raise InputError(f"Ray: {error}") from error
-        finally:
-            signal.signal(signal.SIGTERM, on_sigterm)  # ray.init puts its own in, which ends this process at once
+    preflight.check_ray_address(os.environ.get("RAY_ADDRESS", ""))
+    preflight.check_socket_path(os.environ)
+    preflight.connect_ray({})
     if use_gpu and not ray.cluster_resources().get("GPU"):
         raise InputError("--use-gpu: this Ray has no GPU")
+
+
+def score_models(names: Sequence[tuple[str, str | None]], scoring: Scoring, use_gpu: bool) -> Iterator[ScoredModel]:
+    """Score each (model, weights) on the Ray that is open, in the order in which they are done.
+
+    A model that cannot be had, or whose own code fails, comes with its `problem`.
+    """
     task = ray.remote(num_cpus=1, num_gpus=int(use_gpu), max_retries=RETRIES)(_score)
     models = {task.remote(name, weights, scoring): model_label(name, weights) for name, weights in names}
     waiting = list(models)
