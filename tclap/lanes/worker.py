@@ -7,6 +7,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import ray
@@ -14,8 +15,9 @@ from ray.train.torch import get_device
 
 from tclap import distributed
 from tclap.cache import fetch, node_cache, published_dataset
-from tclap.config import canonical_hash, with_seed
+from tclap.config import Configuration, canonical_hash, with_seed
 from tclap.evaluation.captioned import find_clips, read_captions
+from tclap.evaluation.details import Details
 from tclap.evaluation.retrieval import retrieve
 from tclap.evaluation.statistics import Score
 from tclap.experiment import Stopped, Workspace, base_of, evaluate, evaluate_closely, open_workspace, provenance, train
@@ -169,13 +171,6 @@ class Desk:
             if self._sweep.evaluate_every or self._sweep.stop_early:
                 looks.add(steps, scores)
             if distributed.rank() == 0:
-                retrieval = self._retrieval(model) if ended and configuration.stages != "A" else {}
-                made = {**provenance(workspace, configuration, seed), "sweep": self._sweep.name}
-                extra = {"train_s": train_s, **runs.retrieval_metrics(retrieval), **best_metrics(looks.curve)}
-                with staged(place) as written:
-                    saved = written / checkpoint_folder(self._folder, configuration, seed).name
-                    checkpoint.save(saved, model, made)
-                    run_id = run.finish(scores, saved, extra, steps, details, looks.enough)
                 result = Result(
                     config_hash=job.hash,
                     seed=seed,
@@ -183,17 +178,36 @@ class Desk:
                     train_s=train_s,
                     steps=steps - (resume["step"] if resume else 0),
                     host=socket.gethostname(),
-                    run_id=run_id,
-                    retrieval=retrieval,
+                    retrieval=self._retrieval(model) if ended and configuration.stages != "A" else {},
                     curve=looks.curve,
                     stopped_at=None if ended else steps,
                 )
-                write_details(place, details)
-                write_result(place, result)
-                if ended:
-                    drop_state(place)
+                self._record(configuration, model, run, result, details, looks.enough)
         distributed.barrier()  # no worker looks at the next seed before this one is written
         return not ended
+
+    def _record(
+        self,
+        configuration: Configuration,
+        model: ContrastiveModel,
+        run: RunBeside,
+        result: Result,
+        details: Details,
+        why_stopped: str,
+    ) -> None:
+        """Save a seed's checkpoint, end its run with that and the scores, and mark it as done, which comes last."""
+        place = seed_folder(self._folder, configuration, result.seed)
+        made = {**provenance(self._open_workspace(), configuration, result.seed), "sweep": self._sweep.name}
+        extra = {"train_s": result.train_s, **runs.retrieval_metrics(result.retrieval), **best_metrics(result.curve)}
+        steps = configuration.optimiser.steps if result.stopped_at is None else result.stopped_at
+        with staged(place) as written:
+            saved = written / checkpoint_folder(self._folder, configuration, result.seed).name
+            checkpoint.save(saved, model, made)
+            run_id = run.finish(result.scores, saved, extra, steps, details, why_stopped)
+        write_details(place, details)
+        write_result(place, replace(result, run_id=run_id))
+        if result.stopped_at is None:
+            drop_state(place)
 
     def _state_in(self, place: Place) -> State | None:
         try:
