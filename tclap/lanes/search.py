@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 import math
 import shlex
 import uuid
@@ -29,7 +28,7 @@ from tclap.search_flags import SearchSettings
 from tclap.sweep import journal
 from tclap.sweep import study as studies
 from tclap.sweep.best_so_far import BestSoFar
-from tclap.sweep.claim import CLAIM
+from tclap.sweep.claim import read_claim
 from tclap.sweep.ledger import Ledger, Result, read_ledger
 from tclap.sweep.outcome import Outcome, outcome_of
 from tclap.sweep.plan import Plan, describe_search, make_plan, search_steps
@@ -196,15 +195,15 @@ def _open_study(
 def _warm_trials(settings: SearchSettings, start: Start) -> list[tuple[dict[str, Any], list[float]]]:
     """What the sweep `--warm-start` names has found at points of this space, as its own means over its own seeds.
 
-    Raises InputError if there is no such sweep, if it heard another dataset, or if none of its configurations is one
-    that this search could try.
+    Raises InputError if there is no such sweep or it cannot be read, if it heard another dataset, or if none of its
+    configurations is one that this search could try.
     """
     name = str(settings.warm_start)
     folder = settings.storage / name
-    if name == settings.name or not (folder / CLAIM).exists():
+    theirs = None if name == settings.name else read_claim(folder)
+    if theirs is None:
         raise InputError(f"--warm-start {name}: there is no other sweep of that name in {settings.storage}")
-    theirs = json.loads((folder / CLAIM).read_text(encoding="utf-8")).get("dataset")
-    if theirs != start.dataset_digest:
+    if theirs.get("dataset") != start.dataset_digest:
         raise InputError(f"--warm-start {name}: it heard another dataset, so its scores are no scores of this search")
     ledger, found = read_ledger(folder, stops_early=False), []
     results: defaultdict[str, list[Result]] = defaultdict(list)

@@ -48,10 +48,10 @@ def check_name(
     unknown: what cannot be compared, since this start does not know it yet. Raises InputError if a setting that would
     change finished numbers is another one than before.
     """
-    path = sweep / CLAIM
-    if not path.exists():
+    written = read_claim(sweep)
+    if written is None:
         return None
-    claimed: dict[str, Any] = {**(meant_before or {}), **_read(path)}
+    claimed: dict[str, Any] = {**(meant_before or {}), **written}
     changes = differences(*(_without(side, {*may_grow, *unknown}) for side in (claimed, identity)))
     if changes:
         growing = f"; {', '.join(sorted(may_grow))} may be others under one name" if may_grow else ""
@@ -62,8 +62,15 @@ def check_name(
     return claimed
 
 
-def _read(path: Place) -> dict[str, Any]:
+def read_claim(sweep: Place) -> dict[str, Any] | None:
+    """What is written of the settings that a sweep's folder is bound to, None if it is free.
+
+    Raises InputError, naming the file, if it cannot be read.
+    """
+    path = sweep / CLAIM
     try:
+        if not path.exists():
+            return None
         found = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(found, dict):
             raise TypeError(f"a {type(found).__name__}")

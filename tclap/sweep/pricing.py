@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tclap.errors import InputError
 from tclap.places import RESULT, Place, trials_folder
-from tclap.sweep.claim import CLAIM
+from tclap.sweep.claim import CLAIM, read_claim
 from tclap.sweep.ledger import Ledger, Result, read_result
 
 READ_AT_MOST = 30  # results of another sweep
@@ -61,9 +60,9 @@ def find_price(ledger: Ledger, settings: Mapping[str, Any]) -> Price | None:
     alike = []
     for place in found:
         try:
-            theirs = json.loads(place.read_text(encoding="utf-8"))
-        except ValueError:
-            continue
+            theirs = read_claim(place.parent) or {}
+        except InputError:
+            continue  # of another user, or damaged
         if all(theirs.get(name) == settings.get(name) for name in PACE):
             sizes = theirs.get("batch_sizes", [])
             alike.append((sizes == settings.get("batch_sizes"), place.stat().st_mtime, place.parent.name, sizes))

@@ -66,3 +66,11 @@ def test_what_cannot_help_is_refused(table4: Path, flags: tuple[str, ...], messa
 def test_scores_of_other_sound_are_refused(table4: Path) -> None:
     with pytest.raises(InputError, match="it heard another dataset"):
         told(settings(table4.parent), "other sound")
+
+
+def test_a_damaged_sweep_is_refused_in_one_line(table4: Path) -> None:
+    for content in ("[]", "{"):
+        (table4 / "sweep.json").write_text(content)
+        with pytest.raises(InputError, match=r"table4/sweep\.json is damaged") as refused:
+            told(settings(table4.parent))
+        assert "\n" not in str(refused.value)

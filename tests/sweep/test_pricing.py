@@ -51,6 +51,18 @@ def test_the_price_is_that_of_this_name_or_else_of_the_sweep_most_like_it(tmp_pa
     assert find_price(ledger, SETTINGS.identity()).step_s == 3.0
 
 
+@pytest.mark.parametrize("content", [b"[]", b"{", b"null", b"\xff", b"[" * 10**5, None])
+def test_a_sweep_beside_it_that_cannot_be_read_is_passed_over(tmp_path, content):
+    beside(tmp_path, "older", 0.1, 10)
+    (tmp_path / "theirs").mkdir()
+    claim = tmp_path / "theirs" / "sweep.json"
+    if content is None:
+        claim.mkdir()  # refused by the system, as a file of another user is
+    else:
+        claim.write_bytes(content)
+    assert "of the sweep older" in find_price(Ledger(tmp_path / "mine"), SETTINGS.identity()).seen
+
+
 def test_a_searchs_trials_are_counted_and_priced(tmp_path):
     settings = SearchSettings(trials=20, seeds=(0, 1), storage=tmp_path, _cli_parse_args=False)
     shared = _stage_a_plan(settings)
