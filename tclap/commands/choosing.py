@@ -16,10 +16,10 @@ from rich.table import Table
 from tclap.config import Configuration
 from tclap.console import NARROW, console
 from tclap.data import captions
-from tclap.evaluation.order import ORDER_COLUMNS
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS
 from tclap.places import UserPath, cache_folder, check_writable
 from tclap.redact import without_passwords
+from tclap.report.grid import spread
 from tclap.report.leaderboard import (
     best_line,
     column_of,
@@ -27,12 +27,13 @@ from tclap.report.leaderboard import (
     paired_comparisons,
     rank,
     ranking_cells,
-    spread,
+    weakest_case,
     winner,
     write_leaderboard,
 )
 from tclap.report.ranking_table import print_ranking
 from tclap.report.tables import (
+    ORDER,
     hash_labels,
     mean_and_interval,
     metric_of,
@@ -165,6 +166,9 @@ def _rank(sweep: SweepRecord, metric: str, guards: Sequence[Guard]) -> tuple[str
         )
     seeds = [trial for trial in sweep.trials if trial.config_hash == best]
     console.print(f"winner: {best}  {best_line(ranked, metric, hash_labels(frame))}")
+    weakest = weakest_case(frame, best)
+    if weakest:
+        console.print(weakest)
     ties = ranked[(ranked[metric] == ranked[metric].iloc[0]) & (ranked["excluded"] == "")]["config_hash"].tolist()[1:]
     if ties:
         console.print(
@@ -209,12 +213,13 @@ class Report(SweepFlags):
 
 
 def _print_test_scores(found: TestScores, configuration: Configuration) -> None:
-    """The winner's mean over its seeds with a seed's interval over recordings, the base's, and their difference."""
-    seeds = pd.DataFrame([scores.value for scores in found.winner])
-    names = [n for n in [*COLUMNS, *EXTRA_COLUMNS, *ORDER_COLUMNS, "mean", "temporal"] if n in seeds]
+    """Means over the winner's seeds, and of the base of each, with a seed's interval over recordings, and the
+    difference of the two."""
+    seeds, bases = (pd.DataFrame([scores.value for scores in of_each]) for of_each in (found.winner, found.base))
+    names = [n for n in [*COLUMNS, *EXTRA_COLUMNS, *ORDER, "mean", "temporal"] if n in seeds]
     folds = list(configuration.data.test_folds)
     table = Table(
-        *("task", "winner ± seeds", "interval", "base", "interval", "winner less base"),
+        *("task", "winner ± seeds", "interval", "base ± seeds", "interval", "winner less base"),
         title=f"test folds {folds}, percent, 95% intervals over recordings; base: before post-training",
         **NARROW,
     )
@@ -224,8 +229,8 @@ def _print_test_scores(found: TestScores, configuration: Configuration) -> None:
             name,
             mean_and_interval(seeds[name]),
             _mean_interval(found.winner, name),
-            f"{found.base.value[name]:.1f}" if name in found.base.value else "n/a",
-            _mean_interval([found.base], name),
+            mean_and_interval(bases[name]) if name in bases else "n/a",
+            _mean_interval(found.base, name),
             f"{np.mean([d.value[name] for d in found.difference]):+.1f} ({difference})" if difference else "",
         )
     console.print(table)

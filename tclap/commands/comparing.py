@@ -13,7 +13,7 @@ from tclap.console import NARROW, console
 from tclap.errors import InputError
 from tclap.places import UserPath
 from tclap.report.comparison import compare
-from tclap.report.leaderboard import spread
+from tclap.report.grid import spread
 
 
 class Compare(BaseModel):

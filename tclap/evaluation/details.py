@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from tclap.evaluation.items import Suite
-from tclap.evaluation.order import by_pair, order_table
+from tclap.evaluation.order import by_class, by_pair, order_table
 
 MOST = 20
 TASK = "3A"  # forward, reversed or at once
@@ -34,17 +34,23 @@ class Wrong:
 
 @dataclass(frozen=True)
 class Details:
-    """Percent right by pair of classes as `order.by_pair` has it, and the wrong items, worst first."""
+    """Percent right by pair of classes and by class, and the wrong items, worst first."""
 
     classes: tuple[str, ...]  # [C] of the rows (the sound that comes first) and columns of by_pair
     by_pair: tuple[tuple[float | None, ...], ...]  # [C, C] percent; None if never heard
     wrong: tuple[Wrong, ...]
     window_s: float  # of the model: how its windows are rendered
     sample_rate_hz: int
+    # (class, percent right, items that hold it), worst first; nothing in results from before it was kept
+    by_class: tuple[tuple[str, float, int], ...] = ()
 
     def pairs(self) -> pd.DataFrame:
         """[C, C] percent right; NaN if never heard."""
         return pd.DataFrame(self.by_pair, index=self.classes, columns=self.classes, dtype=float)
+
+    def per_class(self) -> pd.DataFrame:
+        """Columns class, right (percent) and n (items that hold the class), worst first."""
+        return pd.DataFrame(list(self.by_class), columns=["class", "right", "n"])
 
 
 def details_of(
@@ -58,7 +64,8 @@ def details_of(
     sample_rate_hz: int,
 ) -> Details:
     """Details from the credit [n] of the suite's order items and its embeddings, audio [W, D] and text [Q, D]."""
-    square = by_pair(order_table(suite, order_credit, class_names))
+    table = order_table(suite, order_credit, class_names)
+    square = by_pair(table)
     cells = [[None if np.isnan(value) else round(value, 2) for value in row] for row in square.to_numpy().tolist()]
     return Details(
         tuple(square.index),
@@ -66,6 +73,7 @@ def details_of(
         tuple(most_wrong(suite, audio, text)),
         window_s,
         sample_rate_hz,
+        tuple((str(name), round(right, 2), int(n)) for name, right, n in by_class(table).itertuples()),
     )
 
 
@@ -115,4 +123,5 @@ def from_json(text: str) -> Details:
         tuple(Wrong(**{**one, "window": tuple(one["window"])}) for one in raw["wrong"]),
         raw["window_s"],
         raw["sample_rate_hz"],
+        tuple(map(tuple, raw.get("by_class", ()))),
     )

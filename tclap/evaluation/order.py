@@ -38,22 +38,12 @@ CASES: dict[str, tuple[int, int, int, int]] = {
     "first_half": _touching(0.5, 0, 500),
     "middle": _touching(0.5, 250, 500),
     "last_half": _touching(0.5, 500, 500),
-    "gap_0.25": (0, 375, 625, 375),  # of the window: half a second for mini, and the next a second
+    "gap_0.25": (0, 375, 625, 375),  # of the window: half a second for mini, and 1.25 s for msclap-2022
     "gap_0.5": (0, 250, 750, 250),
     "noise": _touching(0.5),  # with another recording underneath
 }
 NOISY = list(CASES).index("noise")
 PAIRS_A_CASE = 60  # so that no dataset needs more than 2 * 60 * 15 windows
-
-# Columns of the second block of the tables: name -> (title, chance in percent).
-ORDER_COLUMNS: dict[str, tuple[str, float]] = {
-    "order": ("order", 37.5),
-    "order/moved": ("moved", 50.0),
-    "order/paired": ("paired", 25.0),
-    "order/bias": ("bias", 50.0),
-    "4A_hard": ("4A hard", 2.0),  # 1/K, and K is 50 from 8 classes on
-    "4B_hard": ("4B hard", 2.0),
-}
 
 
 def swapped(timing: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ class Behind:
     mistakes: Sequence[Mistake] = ()
     mistakes_of: str = ""  # whose, even if there are none; empty if nobody looked
     licence: str = ""
+    by_class: pd.DataFrame | None = None  # see `mean_by_class`
 
 
 def look_behind(sweep: Place, config_hash: str, seeds: Sequence[int], label: str, dataset: Dataset) -> Behind:
@@ -42,7 +43,15 @@ def look_behind(sweep: Place, config_hash: str, seeds: Sequence[int], label: str
         heard(replace(every[0], wrong=worst(every, dataset)), dataset),
         f"{label}, seed{'s' * (len(found) > 1)} {', '.join(map(str, found))}",
         licence_note(dataset),
+        mean_by_class(every),
     )
+
+
+def mean_by_class(seeds: Sequence[Details]) -> pd.DataFrame:
+    """Columns class, right (percent, mean over seeds) and n (items of all seeds that hold the class), worst first."""
+    every = pd.concat([details.per_class() for details in seeds])
+    mean = every.groupby("class", sort=True).agg(right=("right", "mean"), n=("n", "sum")).reset_index()
+    return mean.sort_values("right", kind="stable", ignore_index=True)
 
 
 def worst(seeds: Sequence[Details], dataset: Dataset) -> tuple[Wrong, ...]:

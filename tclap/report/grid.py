@@ -35,6 +35,7 @@ class About:
     model: str = ""
     chance: Mapping[str, float] = field(default_factory=dict)  # column -> percent
     items: Mapping[str, int] = field(default_factory=dict)  # column -> n
+    vary_draws: bool | None = None  # what the seeds of all configurations draw, see `spread`
 
     def line(self, frame: pd.DataFrame) -> str:
         """ "mini on synthetic sound, fold 4; mean of 3 seeds", or of 2 to 8 if its configurations have not the same."""
@@ -43,6 +44,13 @@ class About:
         origin = " on ".join(part for part in (self.model, self.data) if part)
         count = "one seed" if most == 1 else f"mean of {most if least == most else f'{least} to {most}'} seeds"
         return f"{origin}; {count}" if origin else count
+
+
+def spread(vary_draws: bool) -> str:
+    """What a ± over seeds is made of, for the note of a table."""
+    if vary_draws:
+        return "The seeds draw composites and batches anew, and mini's base."
+    return "The seeds draw only the order of batches anew, which understates how much results vary (--vary-draws)."
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ import pandas as pd
 
 from tclap.axes import shown as axes_text
 from tclap.errors import InputError
+from tclap.evaluation.order import CASES
 from tclap.evaluation.statistics import holm, paired_t
 from tclap.evaluation.zste import BOUNDS
 from tclap.places import write_atomically
-from tclap.report.grid import STOPPED_AT, means_and_halves, stopped_steps, text_grid
+from tclap.report.grid import STOPPED_AT, means_and_halves, spread, stopped_steps, text_grid
 from tclap.report.render import html_page, markdown
 from tclap.report.tables import metric_of, setting_columns
 from tclap.sweep.stopping import SIGNS, Guard, pareto_front
@@ -104,6 +105,18 @@ def best_line(ranked: pd.DataFrame, metric: str, labels: Mapping[str, str]) -> s
     return f"{labels[first['config_hash']]}, {metric} {first[metric]:.1f}{spread}{tie}"
 
 
+def weakest_case(frame: pd.DataFrame, name: str) -> str:
+    """The case of order/moved that configuration `name` (its hash) answers worst, in words; nothing if none was asked.
+
+    Who knows only where in the window a sound lies is right in most cases, and guesses where both lie in one half.
+    """
+    cases = [f"order/{case}" for case in CASES if f"order/{case}" in frame]
+    means = frame.loc[frame["config_hash"] == name, cases].mean().dropna()
+    if means.empty:
+        return ""
+    return f"its weakest case of order/moved: {means.idxmin()} {means.min():.1f} (chance 50)"
+
+
 def paired_comparisons(frame: pd.DataFrame, metric: str, best: str) -> pd.DataFrame:
     """The configuration `best` (its hash) against each other one over the seeds they share, in the order of `frame`.
 
@@ -152,13 +165,6 @@ def paired_cells(paired: pd.DataFrame) -> pd.DataFrame:
     shown["difference"] = ["n/a" if np.isnan(d) else f"{d:+.1f}" for d in paired["difference"]]
     shown["p"] = ["n/a" if np.isnan(p) else f"{p:.3g}" for p in paired["p"]]
     return _plain(shown.rename(columns={"p": "p (Holm)"}))
-
-
-def spread(vary_draws: bool) -> str:
-    """What a ± over seeds is made of, for the note of a table."""
-    if vary_draws:
-        return "The seeds draw base, composites and batches anew."
-    return "The seeds draw only the order of batches anew, which understates how much results vary (--vary-draws)."
 
 
 def write_leaderboard(

@@ -14,8 +14,8 @@ from tclap.places import write_atomically
 from tclap.report.behind import Behind
 from tclap.report.curves import curves_figure
 from tclap.report.figures import change_figure, pairs_figure
-from tclap.report.grid import SYMBOL_OF, About, Grid, text_grid
-from tclap.report.leaderboard import NOTE, best_line, rank, ranking_cells, spread
+from tclap.report.grid import SYMBOL_OF, About, Grid, spread, text_grid
+from tclap.report.leaderboard import NOTE, best_line, rank, ranking_cells
 from tclap.report.mistakes import mistakes_html
 from tclap.report.plotly_page import plot, sections, with_plotly
 from tclap.report.render import html_table
@@ -126,5 +126,17 @@ def _order_parts(page: Page, labels: Mapping[str, str]) -> list[tuple[str, str, 
         parts.append(("change", "Accuracy over the change point", plot(change)))
     if page.behind.by_pair:
         heat = "".join(plot(pairs_figure(table, title)) for title, table in page.behind.by_pair.items())
-        parts.append(("pairs", "Order by pairs of classes", heat))
+        parts.append(("pairs", "Order by pairs of classes", heat + _by_class(page.behind)))
     return parts
+
+
+def _by_class(behind: Behind) -> str:
+    """A table of order by class, and how many items stand behind a cell of the heat map above it."""
+    table = behind.by_class
+    if table is None or not len(table):  # of results from before it was kept
+        return ""
+    cells = sum(int(square.notna().to_numpy().sum()) for square in behind.by_pair.values())
+    items = table["n"].sum() / 2  # each item holds two classes
+    note = f"Worst first. A cell of the heat map above rests on {items / cells:.2g} items, a class on n of them."
+    shown = table.assign(right=table["right"].map("{:.1f}".format)).rename(columns={"right": "right [%]"})
+    return html_table(text_grid(shown, "By class: order/moved over the items that hold it", note, fixed=1))

@@ -14,15 +14,16 @@ from tclap.axes import AXIS_OF, shown, value_of, varying
 from tclap.config import COEFFICIENTS, Configuration, config_hash
 from tclap.evaluation.statistics import Score, t_half_width
 from tclap.evaluation.zste import BOUNDS, COLUMNS, bound_values, metric_values
+from tclap.evaluation.zste import ORDER as RANKED
 from tclap.places import write_atomically
-from tclap.report.grid import STOPPED_AT, About, Grid, score_grid
+from tclap.report.grid import STOPPED_AT, About, Grid, score_grid, spread
 from tclap.report.plots import table_picture
 from tclap.report.render import html_page, latex, markdown
 from tclap.sweep.ledger import Result
 
 SHOWN = [*COLUMNS, "3A_order"]
 # Measures of order that stand in a table of their own; what else is called order/... is one case of a measure.
-ORDER = ["order/moved", "order/paired", "order/bias", "order/unseen", "4A_hard", "4B_hard"]
+ORDER = ["order", "order/moved", "order/paired", "order/bias", "order/unseen", "4A_hard", "4B_hard"]
 ROWS = "rows.json"
 KEYS = ["stage", *COEFFICIENTS, "batch_size"]  # settings that have a column whether they vary or not
 ENDS = frozenset(start + name for start in BOUNDS for name in (*SHOWN, *ORDER))  # of the intervals that tables show
@@ -33,8 +34,9 @@ NOTE = (
     "3A_order: forward or reversed, chance 50. Rows named *paper* are Table IV as printed (msclap, ESC-50, batch 256)."
 )
 ORDER_NOTE = (
-    "Order that cannot be faked. moved: 3A_order at timings that training does not draw. paired: forward and reversed "
-    "both right (chance 25). bias: one caption wins for both, so less is better. hard: distractors share a class with "
+    "order/moved: 3A_order over a fixed grid of timings, which reaches beyond those of training. order/paired: a "
+    "window and its reversal both right; a preference for one of the two captions gets none. order: the mean of "
+    "both. order/bias: one caption wins for both, so less is better. 4A_hard, 4B_hard: distractors share a class with "
     "the clip. Bold: as above."
 )
 
@@ -57,9 +59,12 @@ def result_frame(configurations: Sequence[Configuration], results: Mapping[tuple
 
 
 def about_scores(
-    configurations: Iterable[Configuration], scores: Iterable[Mapping[str, Score]], data: str = ""
+    configurations: Sequence[Configuration], scores: Iterable[Mapping[str, Score]], data: str = ""
 ) -> About:
-    """What a table says of its origin; chance and n are told if they are the same in every one of `scores`."""
+    """What a table says of its origin; chance and n are told if they are the same in every one of `scores`.
+
+    The chance of `order`, a mean, is the mean of its two measures'.
+    """
     models = dict.fromkeys(configuration.model.name for configuration in configurations)
     chance: defaultdict[str, set[float]] = defaultdict(set)
     items: defaultdict[str, set[int]] = defaultdict(set)
@@ -67,11 +72,16 @@ def about_scores(
         for name, score in of_one.items():
             chance[name].add(score.chance)
             items[name].add(score.n)
+    of_each = {name: next(iter(values)) for name, values in chance.items() if len(values) == 1}
+    if set(RANKED) <= set(of_each):
+        of_each["order"] = float(np.mean([of_each[name] for name in RANKED]))
+    varied = {configuration.vary_draws for configuration in configurations}
     return About(
         data,
         ", ".join(models),
-        {name: next(iter(values)) for name, values in chance.items() if len(values) == 1},
+        of_each,
         {name: next(iter(values)) for name, values in items.items() if len(values) == 1},
+        next(iter(varied)) if len(varied) == 1 else None,
     )
 
 
@@ -148,7 +158,9 @@ def grids_of(
 ) -> tuple[Grid, ...]:
     """The table of ZSTE, and a second one of order measures if the frame has some."""
     settings = setting_columns(frame)
-    grids = [score_grid(frame, SHOWN, settings, about, links, warning + NOTE)]
+    several = about.vary_draws is not None and bool(frame.duplicated("config_hash").any())
+    note = f"{NOTE} {spread(bool(about.vary_draws))}" if several else NOTE
+    grids = [score_grid(frame, SHOWN, settings, about, links, warning + note)]
     if order_columns(frame):
         grids.append(score_grid(frame, order_columns(frame), settings, about, links, ORDER_NOTE))
     return tuple(grids)

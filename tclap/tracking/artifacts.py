@@ -1,4 +1,4 @@
-"""What lies behind a run's scores, as its artifacts: facts of each score, answers item by item, order by pairs."""
+"""What lies behind a run's scores, as its artifacts: facts of each score, order by pairs and by classes, mistakes."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tclap.evaluation.statistics import Score
 from tclap.places import DETAILS
 
 SCORES_FILE = "scores.json"  # value, interval, n and chance of every score
+CLASSES_FILE = "order_by_class.csv"  # percent right over the items that hold a class, worst first
 PAIRS_FILE = "order_by_pair.csv"  # percent right: rows are the class that comes first, columns the second
 
 
@@ -25,9 +26,10 @@ def log_score_facts(client: MlflowClient, run_id: str, scores: Mapping[str, Scor
 
 
 def log_details(client: MlflowClient, run_id: str, details: Details) -> None:
-    """What lies behind the scores, and order by pairs of classes."""
+    """What lies behind the scores, and order by pairs of classes and by classes."""
     client.log_text(run_id, to_json(details), DETAILS)
     client.log_text(run_id, details.pairs().to_csv(lineterminator="\n"), PAIRS_FILE)
+    client.log_text(run_id, details.per_class().to_csv(index=False, lineterminator="\n"), CLASSES_FILE)
 
 
 def read_score_facts(client: MlflowClient, run_id: str) -> dict[str, Score]:

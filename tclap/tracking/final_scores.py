@@ -41,10 +41,11 @@ class Logged:
 
 @dataclass(frozen=True)
 class TestScores:
-    """The winner's on the test folds, one for each seed; the base's; and the winner's less the base's, item by item."""
+    """On the test folds, one for each seed: the winner's, those of the base that the seed starts from, and the winner's
+    less the base's, item by item."""
 
     winner: list[Logged]
-    base: Logged
+    base: list[Logged]
     difference: list[Logged]
 
 
@@ -53,14 +54,13 @@ def scores_on_test_folds(
 ) -> TestScores:
     """What the sweep's winner gets on the test folds.
 
-    winners: one configuration's seeds. Whatever is not logged yet is computed and logged, as zste_test/... and
-    zste_test_difference/... on each winner's run and zste_test_base/... on the sweep's. A difference pairs the two
-    models' answers to the same items. data: the dataset's folder if it has moved. Raises InputError if the folder is
-    missing or holds another dataset, and if the sweep kept no test folds.
+    winners: one configuration's seeds. Whatever is not logged yet is computed and logged on each winner's run, as
+    zste_test/..., zste_test_base/... and zste_test_difference/.... A difference pairs the two models' answers to the
+    same items. data: the dataset's folder if it has moved. Raises InputError if the folder is missing or holds another
+    dataset, and if the sweep kept no test folds.
     """
-    todo = [trial for trial in winners if f"{DIFFERENCE}/1" not in trial.metrics]
-    base_todo = f"{BASE}/temporal" not in sweep.metrics
-    if todo or base_todo:
+    todo = [trial for trial in winners if not {f"{DIFFERENCE}/1", f"{BASE}/1"} <= set(trial.metrics)]
+    if todo:
         settings = winners[0].configuration.data
         folds = settings.test_folds
         if not folds:
@@ -70,22 +70,18 @@ def scores_on_test_folds(
         suite = build_suite(workspace.dataset, folds, settings)
         unseen = np.setdiff1d(np.arange(len(workspace.dataset.class_names)), seen_classes(workspace.dataset, settings))
         bases: dict[Path, dict[str, np.ndarray]] = {}
-        for trial in todo or winners[:1]:
+        for trial in todo:
             place = base_of(workspace, with_seed(trial.configuration, trial.seed))
             if place not in bases:
                 bases[place] = _credits(place, workspace, suite)
-            if base_todo:
-                _log(client, sweep.run_id, score_metrics(scores_of(suite, bases[place], unseen), BASE))
-                base_todo = False
-            if trial not in todo:
-                continue
             with tempfile.TemporaryDirectory() as scratch:
                 own = _credits(checkpoint_of(client, trial, Path(scratch)), workspace, suite)
             found = score_metrics(scores_of(suite, own, unseen), TRAINED)
+            found |= score_metrics(scores_of(suite, bases[place], unseen), BASE)
             _log(client, trial.run_id, found | _metrics(difference_scores(suite, own, bases[place]), DIFFERENCE))
     return TestScores(
         [_logged(client, trial.run_id, TRAINED) for trial in winners],
-        _logged(client, sweep.run_id, BASE),
+        [_logged(client, trial.run_id, BASE) for trial in winners],
         [_logged(client, trial.run_id, DIFFERENCE) for trial in winners],
     )
 

@@ -63,7 +63,7 @@ class SweepRecord:
     def about(self, client: MlflowClient) -> About:
         """What its tables say of their origin, from the scores.json of each run."""
         scores = (read_score_facts(client, trial.run_id) for trial in self.trials)
-        return about_scores((trial.configuration for trial in self.trials), scores, self.sound)
+        return about_scores([trial.configuration for trial in self.trials], scores, self.sound)
 
     def links(self) -> dict[tuple[str, int], str]:
         """(config_hash, seed) -> address of its run."""

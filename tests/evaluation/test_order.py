@@ -177,6 +177,9 @@ def test_who_knows_the_share_left_of_the_middle_is_at_chance_in_one_half(classes
     for name in ("first_half", "last_half"):
         assert scores[f"order/{name}"].value == 50, name
     assert set(curve(scores)["value"]) == {100.0}
+    # The means alone do not tell it from a model that hears order: 13 of 15 cases are right, and half of the others.
+    assert scores["order/moved"].value == pytest.approx(100 * (9 + 2 * 0.5 + 4) / 15)
+    assert scores["order/paired"].value == pytest.approx(100 * (9 + 2 * 0.25 + 4) / 15)
 
 
 @pytest.mark.parametrize("classes", RANDOM_SIZES)

@@ -14,6 +14,7 @@ from tclap.report.leaderboard import (
     paired_comparisons,
     rank,
     ranking_cells,
+    weakest_case,
     winner,
     write_leaderboard,
 )
@@ -185,3 +186,13 @@ def test_equal_configurations_are_seldom_called_different(frame_of: Frame) -> No
         called["plain"] += any(stats.ttest_rel(own, seeds_of(frame, h)).pvalue < 0.05 for h in others)
     assert called["adjusted"] <= 8
     assert called["plain"] > 12
+
+
+def test_the_weakest_case_of_order_is_named() -> None:
+    cases = {"order/change_0.5": [100.0, 98.0], "order/last_half": [50.0, 54.0], "order/noise": [90.0, 90.0]}
+    frame = pd.DataFrame({"config_hash": ["a", "a"], "seed": [0, 1], **cases})
+    other = frame.assign(config_hash="b", **{"order/last_half": 99.0})
+    both = pd.concat([frame, other], ignore_index=True)
+    assert weakest_case(both, "a") == "its weakest case of order/moved: order/last_half 52.0 (chance 50)"
+    assert weakest_case(both, "b") == "its weakest case of order/moved: order/noise 90.0 (chance 50)"
+    assert weakest_case(frame[["config_hash", "seed"]], "a") == ""

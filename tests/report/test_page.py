@@ -65,9 +65,10 @@ def test_a_whole_page_needs_no_network(frame_of: Frame, tmp_path: Path) -> None:
     assert "Best: <strong>B  α 1 0 1 1  β 1  batch 8, zste/temporal 61.0 ± 12.7</strong>" in text
 
 
-def test_behind_a_configuration_are_its_seeds(dataset: Dataset, tmp_path: Path) -> None:
+def test_behind_a_configuration_are_its_seeds(dataset: Dataset, frame_of: Frame, tmp_path: Path) -> None:
     def details(percent: float, *wrong: Wrong) -> Details:
-        return Details(("a", "b"), ((None, percent), (0.0, None)), wrong, 2.0, 16000)
+        by_class = (("b", percent / 2, 6), ("a", 60.0, 8))
+        return Details(("a", "b"), ((None, percent), (0.0, None)), wrong, 2.0, 16000, by_class)
 
     def wrong(chosen: str, margin: float, first: int = 0, second: int = -1) -> Wrong:
         row = compose.join(*(dataset.clips_in([4])[[clip]] for clip in (first, second)))[0]
@@ -86,6 +87,10 @@ def test_behind_a_configuration_are_its_seeds(dataset: Dataset, tmp_path: Path) 
     ((title, square),) = found.by_pair.items()
     assert title == "B, percent right, mean of 3 seeds"
     assert square.loc["a", "b"] == 75
+    assert found.by_class.to_dict("list") == {"class": ["b", "a"], "right": [37.5, 60.0], "n": [18, 24]}
+    text = page_html(Page("s", frame_of(VALUES), BOTH, behind=found))
+    assert "By class: order/moved over the items that hold it" in text
+    assert "A cell of the heat map above rests on 10 items, a class on n of them." in text  # 21 items, 2 cells
     assert [one.chosen for one in found.mistakes] == ["a while b", "b before c"]  # one for each pair of classes
     assert found.mistakes_of == "B, seeds 0, 1, 2"
     (seed_folder_of(tmp_path, "abc", 0) / "details.json").write_text("{")

@@ -221,6 +221,25 @@ def test_measures_of_order_are_a_second_table(tmp_path: Path) -> None:
     assert metric_of("4A_hard") == "zste/4A_hard"
 
 
+def test_order_has_a_column_with_its_chance_and_notes_say_what_seeds_draw(tmp_path: Path) -> None:
+    def result(configuration: Configuration, seed: int) -> Result:
+        of_order = {"order/moved": Score(90, 80, 95, 60, 50.0), "order/paired": Score(80, 70, 90, 30, 25.0)}
+        others = {name: Score(50, 40, 60, 90, 10.0) for name in (*COLUMNS, *EXTRA_COLUMNS)}
+        return Result(config_hash(configuration), seed, {**others, **of_order}, 1.0, 1, "here")
+
+    for varied, said in ((True, "draw composites and batches anew"), (False, "draw only the order of batches anew")):
+        one = row("B").model_copy(update={"vary_draws": varied})
+        results = {(config_hash(one), seed): result(one, seed) for seed in (0, 1)}
+        about = about_scores([one], [r.scores for r in results.values()])
+        frame = result_frame([one], results)
+        text = write_tables(frame, tmp_path / "t", "", about)[1].read_text()
+        assert "order (37.5)" in text
+        assert "85.0 ± 0.0" in text
+        assert said in text
+        alone = write_tables(frame[frame["seed"] == 0], tmp_path / "t", "", about)[1].read_text()
+        assert said not in alone  # one seed has no ±
+
+
 def test_a_score_that_one_seed_lacks_has_no_mean(tmp_path: Path) -> None:
     frame = long_frame([(row("B"), 0, scores(50.0)), (row("B"), 1, {**scores(60.0), "zste/3A": float("nan")})])
     _, shown, *_ = write_tables(frame, tmp_path / "t")

@@ -79,7 +79,13 @@ def test_winner_and_base_have_their_test_scores(store: Store, winners: list[Tria
         assert logged(store, trial.run_id, "zste_test_low/")["3A"] == scores["3A"].low
     base = checkpoint.load(base_of(workspace, winners[0].configuration))
     scores = evaluate(workspace, DATA, base, DATA.test_folds)
-    assert {n: s.value for n, s in scores.items()}.items() <= logged(store, store.parent_id, "zste_test_base/").items()
+    assert {n: s.value for n, s in scores.items()}.items() <= logged(
+        store, winners[0].run_id, "zste_test_base/"
+    ).items()
+    for trial in winners:  # each is compared with the base that it starts from
+        own, its_base, less = (logged(store, trial.run_id, f"zste_test{of}/") for of in ("", "_base", "_difference"))
+        for name in ("1", "3A", "order/moved"):
+            assert less[name] == pytest.approx(own[name] - its_base[name])
     own_z, base_z = (
         evaluate(workspace, DATA, m, DATA.test_folds)["3A"].value
         for m in (checkpoint.load(store.checkpoint(winners[0].config_hash, winners[0].seed)), base)
