@@ -11,7 +11,7 @@ SUBMIT ?= python sweeps/table4.py
 sweep: .venv/installed  ## the main job: Table IV on the embedded synthetic dataset
 	$(BIN)/python sweeps/table4.py
 
-# With fewer steps of stage B order is at chance there: docs/findings.md, "How many steps real sound takes".
+# With fewer steps of stage B order is at chance there: docs/measurements.md, "How many steps real sound takes".
 sweep-esc50: .venv/installed  ## the same on real sound
 	$(BIN)/python sweeps/table4.py --name esc50 --data $(DATA) --train-folds 1,2 --eval-folds 3 --test-folds 4 \
 	  --takes 6 --eval-takes 1 --batch-sizes 64 --base-steps 800 --steps-a 300 --steps-b 1200

@@ -23,6 +23,7 @@ ROW = ["stage", *ALPHAS]
 COLUMNS = ("1", "2A", "3A", "3A_order", "3B", "4A", "4B", "5A", "order/moved", "order/paired", "4A_hard", "4B_hard")
 CHANGES = tuple(f"order/{case}" for case in CASES if case.startswith("change_"))
 OTHER_CASES = tuple(f"order/{case}" for case in CASES if not case.startswith("change_"))
+HALVES = ("order/first_half", "order/last_half")
 BEGIN, END = "<!-- findings: begin -->", "<!-- findings: end -->"
 
 
@@ -94,7 +95,6 @@ def claims_table(frame: pd.DataFrame, claims: Sequence[Claim]) -> pd.DataFrame:
     rows = []
     for (claim, one), p in zip(made, adjusted, strict=True):
         paper = _papers(claim)
-        contradicts = paper is not None and p < 0.05 and paper * one.mean < 0  # NaN is no p below it
         rows.append(
             {
                 "question": claim.question,
@@ -104,10 +104,17 @@ def claims_table(frame: pd.DataFrame, claims: Sequence[Claim]) -> pd.DataFrame:
                 "over": f"{one.units} {one.unit}{'s' * (one.units != 1)}",
                 "same sign": one.agree,
                 "p (Holm)": "n/a" if np.isnan(p) else f"{p:.2g}",
-                "paper": "" if paper is None else f"{paper:+.1f}" + (", contradicted" if contradicts else ""),
+                "paper": "" if paper is None else f"{paper:+.1f}{_against(paper, one, p)}",
             }
         )
     return pd.DataFrame(rows)
+
+
+def _against(paper: float, one: Estimate, p: float) -> str:
+    """Whether our difference speaks against the paper's: by its adjusted p, or by its interval alone."""
+    if paper * one.mean >= 0:
+        return ""
+    return ", contradicted" if p < 0.05 else ", other side" if abs(one.mean) > one.half else ""  # NaN is neither
 
 
 def _papers(claim: Claim) -> float | None:
@@ -148,6 +155,29 @@ def row_table(frame: pd.DataFrame, by: Sequence[str], columns: Sequence[str] = C
             cells[name] = _cell(estimate(known)) if len(known) else ""
         rows.append({**settings, **cells})
     return pd.DataFrame(rows)
+
+
+def range_table(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """A line for each combination of `by`: the lowest and the highest that single runs have, and of their cases."""
+    cases = [name for name in (*CHANGES, *OTHER_CASES) if name in frame]
+    groups = {
+        "3A_order": ["3A_order"],
+        "order/moved": ["order/moved"],
+        "change points": [name for name in CHANGES if name in frame],
+        "halves": [name for name in HALVES if name in frame],
+    }
+    rows = []
+    for key, group in frame.groupby(list(by), sort=False):
+        settings = {name: _text(value) for name, value in zip(by, key, strict=True)}
+        cells = {title: _range(group.reindex(columns=columns).to_numpy()) for title, columns in groups.items()}
+        weakest = group.reindex(columns=cases).min(axis=1).to_numpy()
+        rows.append({**settings, "runs": str(len(group)), **cells, "weakest case": _range(weakest)})
+    return pd.DataFrame(rows)
+
+
+def _range(values: np.ndarray) -> str:
+    known = values[~np.isnan(values)]
+    return f"{known.min():.1f} to {known.max():.1f}" if len(known) else ""
 
 
 def paper_table(columns: Sequence[str] = COLUMNS) -> pd.DataFrame:

@@ -15,9 +15,10 @@ from tclap.report.findings import (
     differences,
     estimate,
     put_between_marks,
+    range_table,
     row_table,
 )
-from tclap.report.findings_page import ALL, ESC50, NONE, claims, page_of
+from tclap.report.findings_page import ALL, ESC50, NONE, claims, later_claims, page_of
 
 
 def rows(values: dict[tuple[int, int], float]) -> pd.DataFrame:
@@ -116,3 +117,40 @@ def test_only_what_is_between_the_marks_is_replaced() -> None:
     assert once == f"# Findings\n\nby hand\n\n{BEGIN}\nfirst\n{END}\n"
     again = put_between_marks(once + "\nafter\n", "second")
     assert again == f"# Findings\n\nby hand\n\n{BEGIN}\nsecond\n{END}\n\nafter\n"
+
+
+def test_single_runs_are_told_by_their_extremes_and_their_weakest_case() -> None:
+    cases = {"order/change_0.1": [70.0, 90.0], "order/first_half": [55.0, 60.0], "order/last_half": [50.0, 95.0]}
+    runs = pd.DataFrame({"stage": "B", "3A_order": [100.0, 98.0], "order/moved": [80.0, 85.0], **cases})
+    (line,) = range_table(runs, ["stage"]).to_dict("records")
+    assert line == {
+        "stage": "B",
+        "runs": "2",
+        "3A_order": "98.0 to 100.0",
+        "order/moved": "80.0 to 85.0",
+        "change points": "70.0 to 90.0",
+        "halves": "50.0 to 95.0",
+        "weakest case": "50.0 to 60.0",
+    }
+
+
+def test_what_was_asked_later_is_a_family_of_its_own() -> None:
+    midpoint = frame().assign(timing="midpoint")
+    assert not set(map(str, later_claims())) & set(map(str, claims()))
+    page = page_of(pd.concat([frame(), midpoint], ignore_index=True), 2, [])
+    first, later = page.split("### The same under the paper's timing")
+    assert "esc50: stage A helps" in first
+    assert "esc50, midpoint: stage A helps" not in first
+    assert "esc50, midpoint: stage A helps" in later
+    alone = claims_table(midpoint, later_claims())
+    assert page_of(midpoint, 2, []).count("esc50, midpoint:") == len(alone)
+
+
+def test_an_interval_on_the_other_side_is_no_contradiction_before_holm() -> None:
+    worse = frame()
+    shift = np.where(worse["fold"] == 2, -6.0, np.where(worse["fold"] == 3, -10.0, -8.5))
+    worse.loc[worse["stage"] == "AB", "3A"] = 20.0 + shift[worse["stage"] == "AB"]
+    table = claims_table(worse, claims()).set_index(["question", "measure"])
+    stage_a = table.loc[("esc50: stage A helps: AB less B", "3A")]
+    assert stage_a["paper"].endswith(", other side")
+    assert float(stage_a["p (Holm)"]) > 0.05
