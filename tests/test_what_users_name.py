@@ -76,6 +76,18 @@ def test_texts_and_paths_reach_the_model_as_they_were_typed(tclap, monkeypatch, 
     assert [name for name in (*NAMES, *TEXTS) if name not in out] == []
 
 
+def test_a_file_longer_than_a_window_is_said(tclap, monkeypatch, mini, tmp_path):
+    checkpoint.save(tmp_path / "checkpoint", mini, {})
+    for name, seconds in (("window.wav", 2), ("long.wav", 3)):
+        soundfile.write(tmp_path / name, np.sin(np.arange(16_000 * seconds)), 16_000)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(console.console, "_width", 400)
+    code, out, _ = tclap("score", "checkpoint", "window.wav", "long.wav", "dog before cat")
+    assert code == 0
+    assert "note: longer than a window of 2 s: long.wav: heard in windows that overlap by half" in out
+    assert "longer than" not in tclap("score", "checkpoint", "window.wav", "dog before cat")[1]
+
+
 @pytest.mark.parametrize("name", [*NAMES, *TEXTS])
 def test_what_is_named_is_printed_as_it_is(monkeypatch, name):
     file = io.StringIO()

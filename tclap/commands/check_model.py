@@ -25,7 +25,7 @@ from tclap.models.protocol import ContrastiveModel
 from tclap.places import PathOrName
 from tclap.scored import open_model
 
-COLUMNS = ("1", "3A", "3B", "3A_order")
+COLUMNS = ("1", "3A", "3A_order", "order/moved", "order/paired")
 FOLDS = (4, 5)
 
 
@@ -72,7 +72,8 @@ def _print_scores(model: ContrastiveModel) -> None:
             "a random model": _random(suite),
         }
     scored = {name: score_suite(suite, *embeddings) for name, embeddings in rows.items()}
-    table = Table("on 5 synthetic classes, % right", *COLUMNS)
+    title = "on 5 synthetic classes, percent right, 95% intervals"
+    table = Table("", *(name.removeprefix("order/") for name in COLUMNS), title=title)
     for name, scores in scored.items():
         table.add_row(name, *(_cell(scores[column]) for column in COLUMNS))
     table.add_row("chance", *(f"{scored[model.name][column].chance:.0f}" for column in COLUMNS))

@@ -17,7 +17,7 @@ from tclap.data import captions
 from tclap.data.dataset import on_disk
 from tclap.data.layouts import SOUNDS
 from tclap.errors import InputError
-from tclap.evaluation.similarity import LONGER, similarities
+from tclap.evaluation.similarity import longer_note, similarities
 from tclap.models import best_device
 from tclap.models.mini import Mini
 from tclap.models.protocol import ContrastiveModel
@@ -76,12 +76,8 @@ class Score(TrainedModel):
             table.add_row(str(path), *("n/a" if text in unread else f"{value:.3f}" for text, value in cells))
         console.print(table)
         _say_unknown_words(model, texts)
-        if longer := cosines.attrs[LONGER]:
-            console.print(
-                f"note: longer than a window of {model.window_s:g} s: {', '.join(longer)}: heard in windows that "
-                "overlap by half, each text compared with the best; what lasts longer than half a window may be cut",
-                style="yellow",
-            )
+        if note := longer_note(cosines, model):
+            console.print(f"note: {note}", style="yellow")
 
 
 def _unread(model: ContrastiveModel, texts: Sequence[str]) -> list[str]:

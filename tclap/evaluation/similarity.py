@@ -65,6 +65,17 @@ def similarities(model: ContrastiveModel, audio: Sequence[str], texts: Sequence[
     return found
 
 
+def longer_note(cosines: pd.DataFrame, model: ContrastiveModel) -> str:
+    """How `similarities` heard the files that no window holds whole, for people; nothing if there is none."""
+    longer = cosines.attrs[LONGER]
+    if not longer:
+        return ""
+    return (
+        f"longer than a window of {model.window_s:g} s: {', '.join(longer)}: heard in windows that overlap by half, "
+        "each text compared with the best; what lasts longer than half a window may be cut"
+    )
+
+
 def window_samples(model: ContrastiveModel) -> int:
     """T of a model's window."""
     return round(model.window_s * model.sample_rate_hz)

@@ -5,11 +5,13 @@
 
 gives a DataFrame of cosines: a row for each audio path, a column for each text. The two lists may differ in length.
 Files may be of any length: one longer than the model's window is heard in windows that overlap by half, and each text
-is compared with the best of them; `.attrs["longer than a window"]` lists them. A shorter file is padded with silence.
+is compared with the best of them; a warning names them, and `.attrs["longer than a window"]` lists them. A shorter
+file is padded with silence.
 """
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import pandas as pd
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from tclap.errors import InputError
-from tclap.evaluation.similarity import similarities
+from tclap.evaluation.similarity import longer_note, similarities
 from tclap.models import best_device
 from tclap.training import checkpoint
 
@@ -37,7 +39,10 @@ class Champion(PythonModel):
         if len(model_input) != 1:
             raise InputError(f'the input has {len(model_input)} rows; it takes one: {{"audio": [...], "text": [...]}}')
         question = model_input.iloc[0]
-        return similarities(self._model, list(question["audio"]), list(question["text"]))
+        cosines = similarities(self._model, list(question["audio"]), list(question["text"]))
+        if note := longer_note(cosines, self._model):
+            warnings.warn(note, stacklevel=2)
+        return cosines
 
 
 mlflow.models.set_model(Champion())

@@ -3,13 +3,19 @@
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import mlflow.pyfunc
+import numpy as np
+import pandas as pd
 import pytest
+import soundfile
+from mlflow.pyfunc import PythonModelContext
 
 from tclap import models, plugins
 from tclap.tracking.champion import CODE, SIGNATURE
+from tclap.tracking.champion_model import Champion
 from tclap.training import checkpoint
 
 MY_MODEL = Path(__file__).parents[2] / "examples" / "my_model.py"
@@ -53,3 +59,19 @@ def test_a_users_model_travels_with_its_code(mine, root, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(MY_MODEL.parents[1]))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.stdout.strip().endswith("(1, 1)"), done.stderr
+
+
+def test_a_file_longer_than_a_window_is_warned_of(mini, tmp_path):
+    checkpoint.save(tmp_path / "checkpoint", mini, {})
+    sounds = {"window.wav": 2, "long.wav": 3}
+    for name, seconds in sounds.items():
+        soundfile.write(tmp_path / name, np.sin(np.arange(16_000 * seconds)), 16_000)
+    champion = Champion()
+    champion.load_context(PythonModelContext({"checkpoint": str(tmp_path / "checkpoint")}, {}))
+    audio = [str(tmp_path / name) for name in sounds]
+    with pytest.warns(UserWarning, match=r"longer than a window of 2 s: \S*long\.wav: heard in windows"):
+        found = champion.predict(None, pd.DataFrame([{"audio": audio, "text": ["hum before tick"]}]))
+    assert found.shape == (2, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        champion.predict(None, pd.DataFrame([{"audio": audio[:1], "text": ["hum before tick"]}]))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tclap.config import Configuration, LossCoefficients
+from tclap.config import Configuration, LossCoefficients, with_seed
 from tclap.data.audio import decode
 from tclap.data.compose import event
 from tclap.data.synth import write_dataset
@@ -55,9 +55,23 @@ def test_drawn_timing_teaches_order_wherever_the_change_lies(drawn: Trained) -> 
         assert drawn.scores[f"order/{case}"].value >= 80, case
 
 
+def test_450_steps_leave_no_case_weak(workspace: Workspace) -> None:
+    """A and B, and the seed with the weakest case after 300 steps: see docs/measurements.md."""
+    settings = SweepSettings(steps_b=450, vary_draws=True)
+    configuration = with_seed(settings.configuration("AB", LossCoefficients(), settings.batch_sizes[0]), 1)
+    model = checkpoint.load(base_of(workspace, configuration))
+    for stage in (configuration.parent, configuration):
+        assert stage is not None
+        train(workspace, stage, model, seed=1)
+    scores = evaluate(workspace, configuration.data, model, configuration.data.eval_folds)
+    assert scores["order/moved"].value > 90
+    for case in CASES:
+        assert scores[f"order/{case}"].value >= 80, case
+
+
 def test_the_papers_timing_teaches_a_half_of_the_window(workspace: Workspace) -> None:
     scores = trained(workspace, timing="midpoint").scores
-    assert scores["3A_order"].value > 95
+    assert scores["3A_order"].value == 100
     assert scores["order/moved"].value < scores["3A_order"].value - 10
     shown = curve(scores).set_index("change")["value"]
     assert shown[0.5] > 95
