@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from benchmarks.interval_coverage import ABILITY, LAYOUTS, TRUTHS, coverage
 from tclap.evaluation.statistics import (
     FREEDOM,
     PRIOR_CORRELATION,
@@ -123,18 +124,19 @@ def test_the_same_answers_have_the_same_interval() -> None:
     assert cluster_wilson(credit, pairs, 0.5) == cluster_wilson(credit.copy(), pairs.copy(), 0.5)
 
 
-@pytest.mark.parametrize("recordings", [6, 40])
-def test_holds_the_truth_as_often_as_it_says(recordings: int) -> None:
-    """Few cells of `benchmarks/interval_coverage.py`, with fewer repetitions: three standard errors of 95% are 4%."""
-    rng = np.random.default_rng(recordings)
-    hits = 0
-    for _ in range(300):
-        ability = rng.standard_normal(recordings)
-        pairs = np.array([rng.choice(recordings, 2, replace=False) for _ in range(4 * recordings)])
-        p = 1 / (1 + np.exp(-(ability[pairs].sum(axis=1))))
-        score = cluster_wilson((rng.random(len(p)) < p).astype(float), pairs, 0.5)
-        hits += score.low <= 50 <= score.high
-    assert hits / 300 > 0.91
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("truth", TRUTHS)
+@pytest.mark.parametrize("recordings", [6, 30])
+def test_holds_the_truth_as_often_as_it_says(layout: str, truth: float, recordings: int) -> None:
+    """Cells of `benchmarks/interval_coverage.py`, with fewer repetitions: three standard errors of 95% are 3.8%.
+
+    Where nearly all experiments have all answers right, or some 12 answers are all there is, a whole range of truths
+    cannot be told apart and more are held: docs/measurements.md says which cells.
+    """
+    held, all_right = coverage(layout, recordings, truth, 300, ABILITY)
+    assert held > 91
+    if all_right < 1 and recordings == 30:
+        assert held < 99
 
 
 def test_difference_is_agresti_and_mins_with_as_many_items_as_tell_as_much() -> None:
