@@ -17,7 +17,7 @@ ability a part is common to both models, and a part is each one's own.
 False alarms. Configurations that do not differ, each with the same seeds; a sweep counts if the winner is called
 different from any other at 5%. "unadjusted" is the plain paired t-test.
 
-The last line is JSON. (As `coverage.py` this file would be what numba imports, whenever a benchmark beside it loads librosa.)
+The last line is JSON. Were this file named coverage.py, numba would import it in every benchmark that loads librosa.
 """
 
 from __future__ import annotations
