@@ -9,7 +9,7 @@ from tclap.tracking import read
 from tclap.tracking.read import SweepRecord, Trial
 
 METRIC = "zste/order"
-ANEW = "The seeds draw base, composites and batches anew."
+ANEW = "The seeds draw composites and batches anew, and mini's base."
 BATCHES = "The seeds draw only the order of batches anew, which understates how much results vary (--vary-draws)."
 
 
