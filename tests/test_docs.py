@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from tclap.cli import COMMANDS
 from tclap.flags import SweepSettings
+from tclap.report.findings import BEGIN
 from tclap.search_flags import SearchSettings
 
 ROOT = Path(__file__).parents[1]
@@ -51,6 +52,22 @@ def test_the_notebook_holds_no_output() -> None:
     notebook = nbformat.read(DOCS / "first_steps.ipynb", as_version=4)
     nbformat.validate(notebook)
     assert not any(cell.get("outputs") for cell in notebook.cells)
+
+
+def test_what_the_summary_of_the_findings_quotes_stands_in_the_tables_below_it() -> None:
+    """Each decimal number, each interval or range, and each difference with its interval in one line."""
+    by_hand, _, tables = (DOCS / "findings.md").read_text(encoding="utf-8").partition(BEGIN)
+    summary = " ".join(by_hand.partition("## What the sweeps")[2].replace("\u2212", "-").split())
+    told = set(re.findall(r"\d+\.\d+", tables))
+    assert sorted(set(re.findall(r"\d+\.\d+", summary)) - told) == []
+    number = r"([+-]?\d+\.\d)"
+    ranges = re.findall(rf"(?<![\d(]){number} to {number}", summary)
+    assert [r for r in ranges if f" {r[0]} to {r[1]} " not in tables] == []
+    intervals = re.findall(rf"{number} \({number} to {number}", summary)
+    assert len(intervals) > 10
+    for mean, low, high in intervals:
+        line = rf"\| [+-]{re.escape(mean.lstrip('+-'))} +\| {float(low):+.1f} to {float(high):+.1f} "
+        assert re.search(line, tables), (mean, low, high)
 
 
 def test_every_section_of_the_design_that_code_cites_is_there() -> None:
