@@ -138,7 +138,7 @@ def test_what_was_asked_later_is_a_family_of_its_own() -> None:
     midpoint = frame().assign(timing="midpoint")
     assert not set(map(str, later_claims())) & set(map(str, claims()))
     page = page_of(pd.concat([frame(), midpoint], ignore_index=True), 2, [])
-    first, later = page.split("### The same under the paper's timing")
+    first, later = page.split("### Asked when half of it had run")
     assert "esc50: stage A helps" in first
     assert "esc50, midpoint: stage A helps" not in first
     assert "esc50, midpoint: stage A helps" in later
