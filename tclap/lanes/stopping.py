@@ -28,6 +28,7 @@ def stopping_cleanly(folder: Place) -> Iterator[None]:
 
     def ask_to_stop(number: int, frame: object) -> None:
         _restore(before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what is in its background without one
         stop_file(folder).touch()
         console.print("stopping: what runs is checkpointed first (again to stop at once)")
 

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -34,9 +35,11 @@ def status(storage: Path) -> str:
     return parent.info.status
 
 
+@pytest.mark.parametrize("ambient", [signal.default_int_handler, signal.SIG_IGN], ids=["terminal", "background"])
 @pytest.mark.parametrize("run", [run_list, run_a_search])
 def test_a_second_ctrl_c_ends_the_sweep_as_the_first_does_and_it_goes_on(
     run: Callable[[Path, Path], int],
+    ambient: Any,
     root: Path,
     tmp_path: Path,
     began: list[str],
@@ -51,10 +54,12 @@ def test_a_second_ctrl_c_ends_the_sweep_as_the_first_does_and_it_goes_on(
             signal.raise_signal(signal.SIGINT)
         return do(self, job)
 
+    before = signal.signal(signal.SIGINT, ambient)
     with monkeypatch.context() as patch:
         patch.setattr(worker.Desk, "do", interrupted)
         patch.setattr(ray, "shutdown", lambda: ended.append("Ray"))
         assert run(root, tmp_path) == 130
+    assert signal.signal(signal.SIGINT, before) is ambient
     said = capsys.readouterr().out
     assert "stopping: what runs is checkpointed first (again to stop at once)" in said
     assert "stopped; the same command goes on from here:" in said
