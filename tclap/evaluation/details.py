@@ -50,7 +50,7 @@ class Details:
 
     def per_class(self) -> pd.DataFrame:
         """Columns class, right (percent) and n (items that hold the class), worst first."""
-        return pd.DataFrame(list(self.by_class), columns=["class", "right", "n"])
+        return pd.DataFrame(list(self.by_class), columns=["class", "right", "n"]).astype({"right": float, "n": int})
 
 
 def details_of(

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from tclap.data.dataset import Dataset
 from tclap.errors import InputError
 from tclap.evaluation.details import Details, Wrong
 from tclap.places import seed_folder_of
-from tclap.report.behind import Behind, look_behind, worst
+from tclap.report.behind import Behind, look_behind, mean_by_class, worst
 from tclap.report.curves import history_frame
 from tclap.report.figures import change_figure, pairs_figure
 from tclap.report.grid import About
@@ -172,3 +173,13 @@ def test_the_note_has_progress_first_then_the_best_then_the_table(frame_of: Fram
 def test_a_long_leaderboard_is_cut_with_a_word(frame_of: Frame, count: int) -> None:
     note = sweep_note("s", "done", frame_of({(n, 0, 1e-3): [float(n)] for n in range(count)}), BOTH)
     assert "and 5 more" in note
+
+
+def test_order_by_class_of_seeds_some_of_which_are_from_before_it_was_kept() -> None:
+    older = Details(("a", "b"), (), (), 2.0, 16000)
+    newer = dataclasses.replace(older, by_class=(("b", 10.0, 4), ("a", 50.0, 4)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # pandas guesses the types of a column without rows, and says so
+        both, none = mean_by_class([older, newer]), mean_by_class([older])
+    assert both.to_dict("list") == {"class": ["b", "a"], "right": [10.0, 50.0], "n": [4, 4]}
+    assert not len(none)
