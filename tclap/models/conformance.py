@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tclap.models.protocol import ContrastiveModel, text_embeddings, trainable_parameters
+from tclap.models.protocol import ContrastiveModel, padded, text_embeddings, trainable_parameters
 
 TEXTS = (
     "a dog barks before rain falls",
@@ -135,9 +135,12 @@ def _trains(model: ContrastiveModel, wave: np.ndarray) -> Finding:
     device = model.logit_scale.device
     parameters = trainable_parameters(model)
     model.module().zero_grad()
-    audio = model.audio_head(model.audio_frozen(torch.from_numpy(wave).to(device)))
-    z = model.logit_scale.exp() * audio @ text_embeddings(model, list(TEXTS)).T
+    heard = model.audio_frozen(torch.from_numpy(wave).to(device))
+    told = padded(model.text_frozen(TEXTS), model.padding_value)
+    model.module().train()  # as in a stage: cuDNN's recurrent layers have no gradient outside of it
+    z = model.logit_scale.exp() * model.audio_head(heard) @ model.text_head(*told).T
     torch.nn.functional.cross_entropy(z, torch.arange(len(z), device=device)).backward()
+    model.module().eval()
     reached = [name for name, p in parameters.items() if p.grad is not None]
     finite = all(bool(p.grad.isfinite().all()) for p in parameters.values() if p.grad is not None)
     model.module().zero_grad()

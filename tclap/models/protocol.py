@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 
-@runtime_checkable
 class ContrastiveModel(Protocol):
     """A model whose frozen halves are computed once per sweep and whose heads are post-trained."""
 

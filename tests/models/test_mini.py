@@ -7,7 +7,7 @@ from tclap import models
 from tclap.data import captions
 from tclap.errors import InputError
 from tclap.models.mini import MAX_WORDS, UNKNOWN, Mini
-from tclap.models.protocol import ContrastiveModel, clamp_logit_scale, padded, text_embeddings, trainable_parameters
+from tclap.models.protocol import clamp_logit_scale, padded, text_embeddings, trainable_parameters
 
 NAMES = tuple(f"{adjective} sound {n}" for n, adjective in enumerate(("dull", "bright", "short", "long")))
 WORDS = captions.vocabulary(NAMES)
@@ -26,10 +26,6 @@ def wave(n: int, seed: int = 0) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def model() -> Mini:
     return Mini(WORDS).eval()
-
-
-def test_keeps_the_protocol(model: Mini) -> None:
-    assert isinstance(model, ContrastiveModel)
 
 
 def test_has_the_size_that_the_design_states(model: Mini) -> None:

@@ -124,7 +124,6 @@ def test_an_embedder_that_hears_order_passes(mine: ModuleType) -> None:
 def test_an_embedder_is_scored_and_its_checkpoint_loads(mine, dataset, dataset_digest, tmp_path) -> None:
     mine.build = lambda: Sounds(timed)
     model = models.load("mine:build")
-    assert isinstance(model, ContrastiveModel)
     scores = zste_scores(model, dataset, dataset_digest, (4,), DataSettings(eval_takes=1), tmp_path)
     assert scores["3A"].n == 30
     checkpoint.save(tmp_path / "c", model, {})
@@ -133,6 +132,18 @@ def test_an_embedder_is_scored_and_its_checkpoint_loads(mine, dataset, dataset_d
     assert again.audio_frozen(wave).equal(model.audio_frozen(wave))
     with pytest.raises(InputError, match="mine:build is an embedder: it can be scored, but has nothing to train"):
         pretrained_checkpoint(ModelSettings(name="mine:build"), tmp_path)
+
+
+def test_gradients_are_tried_in_training_mode_as_a_gru_on_a_gpu_needs(mine: ModuleType) -> None:
+    class Recurrent(Trainable):
+        def audio_head(self, features: torch.Tensor) -> torch.Tensor:
+            assert self.training or not torch.is_grad_enabled()
+            return super().audio_head(features)
+
+    mine.build = Recurrent  # type: ignore[attr-defined]
+    model = models.load("mine:build")
+    assert "trains" not in failed(model)
+    assert not model.module().training
 
 
 def test_an_embedder_of_the_wrong_shape_is_one_line(mine: ModuleType) -> None:
