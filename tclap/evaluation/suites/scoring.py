@@ -12,15 +12,13 @@ exactly chance. Shapes: n items, K captions of an item (the right one first; -in
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
 from tclap.evaluation import similarity as cosines
 from tclap.evaluation.ranking import DECIMALS, credit
-from tclap.evaluation.statistics import Score
+from tclap.evaluation.statistics import Score, cluster_wilson
 from tclap.evaluation.suites.items import Item, Suite
 from tclap.models.protocol import ContrastiveModel
 
@@ -51,20 +49,20 @@ def score_items(items: Sequence[Item], similarity: np.ndarray) -> dict[str, Scor
     right[:, 0] = True
     own = credit(similarity, right, "top1")  # [n]
     chance = np.array([1 / (1 + len(item.wrong)) for item in items])
-    scores = {"item": clustered(own, [item.unit for item in items], float(chance.mean()))}
+    scores = {"item": cluster_wilson(own, np.array([item.unit for item in items]), float(chance.mean()))}
     members: dict[str, list[int]] = {}
     for n, item in enumerate(items):
         members.setdefault(item.group, []).append(n)
     if len(members) == len(items):
         return scores
-    units = [items[group[0]].unit for group in members.values()]
+    units = np.array([items[group[0]].unit for group in members.values()])
     whole = np.array([own[group].prod() for group in members.values()])  # [G]; the sounds' ties are broken apart
-    scores["text"] = clustered(whole, units, float(np.mean([chance[group].prod() for group in members.values()])))
+    scores["text"] = cluster_wilson(whole, units, float(np.mean([chance[group].prod() for group in members.values()])))
     pairs = [group for group in members.values() if _is_pair([items[n] for n in group])]
     if len(pairs) == len(members):
         both = pair_credit(similarity[np.array(pairs), :2])
         for name in ("audio", "group"):
-            scores[name] = clustered(both[name], units, PAIR_CHANCE[name])
+            scores[name] = cluster_wilson(both[name], units, PAIR_CHANCE[name])
     return scores
 
 
@@ -89,26 +87,3 @@ def pair_credit(similarity: np.ndarray) -> dict[str, np.ndarray]:
         by_text, by_audio = above(0, 1) & above(2, 3), above(0, 3) & above(2, 1)
         text, audio, group = text + by_text, audio + by_audio, group + (by_text & by_audio)
     return {"text": text / len(orders), "audio": audio / len(orders), "group": group / len(orders)}
-
-
-def clustered(values: np.ndarray, units: Sequence[str], chance: float) -> Score:
-    """Mean of credit [n] in 0..1 with Wilson's 95% interval for the effective n of items that share units.
-
-    The effective n is that of independent items with the same cluster-robust standard error, at most n; the quantile
-    is that of t, since the variance is estimated from the units. If every item is right, or none, there is no variance
-    to judge by, and the effective n is the number of units.
-    """
-    n, mean = len(values), float(values.mean())
-    _, unit = np.unique(np.array(units, dtype=object), return_inverse=True)
-    count = int(unit.max()) + 1
-    effective, quantile = float(count), float(stats.norm.ppf(0.975))
-    if 0 < mean < 1:
-        residual = np.bincount(unit, values - mean)
-        variance = float(np.square(residual).sum()) / n**2 * count / max(count - 1, 1)
-        effective = min(n, mean * (1 - mean) / variance) if variance > 0 else float(n)
-        quantile = float(stats.t.ppf(0.975, max(count - 1, 1)))
-    shrink = 1 + quantile**2 / effective
-    centre = (mean + quantile**2 / (2 * effective)) / shrink
-    half = quantile / shrink * math.sqrt(mean * (1 - mean) / effective + quantile**2 / (4 * effective**2))
-    low, high = max(0.0, min(centre - half, mean)), min(1.0, max(centre + half, mean))
-    return Score(100 * mean, 100 * low, 100 * high, n, 100 * chance)
