@@ -63,6 +63,8 @@ def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -
     with claimed(settings, shared.trials()) as start:
         _describe(settings, limit)
         study, points = _open_study(settings, start, first[:limit])
+        room = studies.room(study, choices)
+        limit = int(min(limit, room))
         left_out = excluded(settings.sweep_folder)
         done_before = sum(
             config_hash(settings.at(point)) in left_out or _outcome_at(settings, start.ledger, point) is not None
@@ -115,7 +117,7 @@ def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -
             say_receipt(start, told_before, asked(), planned_s, spent)
             source.tell_untold()
             points += source.asked
-        return _conclude(start, settings, list(dict.fromkeys(map(settings.at, points))), limit)
+        return _conclude(start, settings, list(dict.fromkeys(map(settings.at, points))), limit, room)
 
 
 def _axes(settings: SearchSettings) -> list[Axis]:
@@ -257,11 +259,13 @@ def _outcome_at(settings: SearchSettings, ledger: Ledger, point: dict[str, Any])
     return outcome_of(found, mean_metrics(found), settings.objectives, configuration.optimiser.steps)
 
 
-def _conclude(start: Start, settings: SearchSettings, configurations: Sequence[Configuration], limit: int) -> int:
+def _conclude(
+    start: Start, settings: SearchSettings, configurations: Sequence[Configuration], limit: int, room: float
+) -> int:
     """configurations: in the order in which they were tried, with those that somebody has excluded."""
     plan = make_plan(without_excluded(settings, configurations), settings.seeds)
     missing = [(c, s) for c in plan.trials() for s in start.ledger.seeds_left(c, plan.seeds)]
-    if len(configurations) >= size(settings.choices()) and not missing:
+    if len(configurations) >= room and not missing:
         console.print("the space is spent: every configuration has been tried")
     place = _study_place(settings)
     console.print(f"study: optuna-dashboard {shlex.quote(without_passwords(str(place)))}")

@@ -412,6 +412,7 @@ def test_what_another_sweep_found_is_known_and_counts_as_no_trial_and_is_not_dra
     study, source = opened(tmp_path / "study.journal", sampler, small, limit=10)
     assert studies.tell_warm(study, small.choices(), "table4", found) == 20
     assert studies.tell_warm(study, small.choices(), "table4", found) == 0  # as at the next start
+    assert studies.room(study, small.choices()) == 32 - 20
     told, _ = drive(source)
     assert len(told) == len(studies.visited(study, small.choices())) == 10
     assert not {studies.key(p) for p, _ in found} & studies.visited(study, small.choices()).keys()
@@ -420,6 +421,7 @@ def test_what_another_sweep_found_is_known_and_counts_as_no_trial_and_is_not_dra
     study, source = opened(tmp_path / "study.journal", sampler, small, limit=100)
     told, _ = drive(source)
     assert len(told) == 32 - 20 - 10  # the rest of the space
+    assert studies.room(study, small.choices()) == len(studies.visited(study, small.choices()))
     complete = [t for t in study.trials if t.state == TrialState.COMPLETE]
     assert len(complete) == 32
     assert sum(t.user_attrs.get(studies.WARM) == "table4" for t in complete) == 20
