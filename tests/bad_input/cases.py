@@ -1,74 +1,31 @@
-"""A hundred things that people type, set and have on their disks, against the real commands.
+"""A hundred things that people type, set and have on their disks, and what the line of each must say."""
 
-Each exits with 2 and one line on stderr, without a traceback or a password, and leaves the storage as it was.
-"""
-
-import importlib
-import json
-import os
-import shutil
-import sqlite3
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from __future__ import annotations
 
 import numpy as np
-import pytest
-import soundfile
-from mlflow import MlflowClient
 
-from tclap import cli
-from tclap.console import run_or_exit
-from tclap.sweep.ledger import Result, write_result
-from tclap.training import checkpoint
+from tests.bad_input.given import (
+    Case,
+    captions,
+    classes_of_an_old_disk,
+    clip,
+    column,
+    config,
+    database,
+    encoded,
+    line,
+    mlflow,
+    provenance,
+    replaced_by_folder,
+    sound,
+    sql,
+    tensors,
+    text,
+    there,
+)
 
-ROOT = Path(__file__).parents[1]
 PASSWORD = "hunter2"
 LOGIN = f"me:{PASSWORD}@127.0.0.1:9"
-
-
-@dataclass(frozen=True)
-class Given:
-    """What a case may spoil, all of it its own: a dataset, a checkpoint, captions, a storage with a finished seed."""
-
-    folder: Path
-
-    @property
-    def data(self) -> Path:
-        return self.folder / "data"
-
-    @property
-    def csv(self) -> Path:
-        return self.data / "meta" / "esc50.csv"
-
-    @property
-    def clip(self) -> Path:
-        return sorted((self.data / "audio").iterdir())[0]
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.folder / "checkpoint"
-
-    @property
-    def storage(self) -> Path:
-        return self.folder / "runs"
-
-    @property
-    def captions(self) -> Path:
-        return self.folder / "captions.csv"
-
-
-@dataclass(frozen=True)
-class Case:
-    """A command, in words of which `{name}` is a path of what is given; what is done before; what the line must say."""
-
-    command: str
-    says: str
-    spoil: Callable[[Given], object] = lambda given: None
-    environment: dict[str, str] = field(default_factory=dict)
-
-
 SWEEP = "table4.py|--data|{data}|--storage|{storage}|--batch-sizes|4"
 SEARCH = "search.py|--data|{data}|--storage|{storage}|--batch-sizes|4"
 CHECK = "tclap|data|check|{data}"
@@ -77,114 +34,6 @@ SCORE = "tclap|score|{checkpoint}|{clip}"
 ZSTE = "tclap|zste|--data|{data}|--storage|{storage}"
 RETRIEVAL = "tclap|retrieval|--model|{checkpoint}|--audio|{data}/audio|--captions|{captions}"
 BEST = "tclap|best|--name|s|--storage|{storage}"
-
-
-def text(change: Callable[[str], str]) -> Callable[[Given], object]:
-    return lambda given: given.csv.write_text(change(given.csv.read_text()))
-
-
-def line(number: int, change: Callable[[str], str]) -> Callable[[Given], object]:
-    def spoil(given: Given) -> None:
-        lines = given.csv.read_text().splitlines()
-        lines[number - 1] = change(lines[number - 1])
-        given.csv.write_text("\n".join(lines) + "\n")
-
-    return spoil
-
-
-def column(number: int, value: str) -> Callable[[Given], object]:
-    return line(5, lambda row: ",".join([*row.split(",")[:number], value, *row.split(",")[number + 1 :]]))
-
-
-def captions(content: str | bytes) -> Callable[[Given], object]:
-    return lambda given: given.captions.write_bytes(content if isinstance(content, bytes) else content.encode())
-
-
-def clip(change: Callable[[bytes], bytes]) -> Callable[[Given], object]:
-    return lambda given: given.clip.write_bytes(change(given.clip.read_bytes()))
-
-
-def sound(samples: np.ndarray, rate: int = 16_000, **options: str) -> Callable[[Given], object]:
-    return lambda given: soundfile.write(given.clip, samples, rate, **options)
-
-
-def encoded(kind: str, part: float, **options: str) -> Callable[[Given], object]:
-    def spoil(given: Given) -> None:
-        scratch = given.folder / f"scratch.{kind}"
-        soundfile.write(scratch, np.random.default_rng(0).standard_normal(40_000) * 0.1, 16_000, **options)
-        raw = scratch.read_bytes()
-        given.clip.write_bytes(raw[: int(part * len(raw))])
-
-    return spoil
-
-
-def config(change: Callable[[str], str]) -> Callable[[Given], object]:
-    def spoil(given: Given) -> None:
-        place = given.checkpoint / "config.json"
-        place.write_text(change(place.read_text()))
-
-    return spoil
-
-
-def tensors(change: Callable[[bytes], bytes]) -> Callable[[Given], object]:
-    def spoil(given: Given) -> None:
-        place = given.checkpoint / "model.safetensors"
-        place.write_bytes(change(place.read_bytes()))
-
-    return spoil
-
-
-def database(change: Callable[[bytes], bytes]) -> Callable[[Given], object]:
-    def spoil(given: Given) -> None:
-        place = given.storage / "mlflow.db"
-        place.write_bytes(change(place.read_bytes()))
-
-    return spoil
-
-
-def sql(statement: str) -> Callable[[Given], object]:
-    def spoil(given: Given) -> None:
-        with sqlite3.connect(given.storage / "mlflow.db") as opened:
-            opened.execute(statement)
-
-    return spoil
-
-
-def replaced_by_folder(place: str) -> Callable[[Given], object]:
-    def spoil(given: Given) -> None:
-        path = getattr(given, place)
-        path.unlink()
-        path.mkdir()
-
-    return spoil
-
-
-def there(place: str, content: bytes | None = None) -> Callable[[Given], object]:
-    """Something else lies at this place below what is given: these bytes, or a folder."""
-
-    def spoil(given: Given) -> None:
-        path = given.folder / place
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir() if content is None else path.write_bytes(content)
-
-    return spoil
-
-
-def provenance(value: object) -> Callable[[Given], object]:
-    return config(lambda text: json.dumps({**json.loads(text), "provenance": value}))
-
-
-def classes_of_an_old_disk(given: Given) -> None:
-    """A folder for each class, one of them named in Latin-1."""
-    for name in (b"hum", b"caf\xe9"):
-        folder = os.fsencode(given.folder / "classes") + b"/" + name
-        os.makedirs(folder)
-        shutil.copy(given.clip, folder + b"/a.wav")
-
-
-def mlflow(uri: str) -> dict[str, str]:
-    return {"MLFLOW_TRACKING_URI": uri}
-
 
 HEADER = "filename,fold,target,category\n"
 CASES = [
@@ -358,84 +207,3 @@ CASES = [
     Case(BEST, "MLflow at http://me:***@127.0.0.1:9", environment=mlflow(f"http://{LOGIN}")),
     Case(BEST, "no driver for its database", environment=mlflow(f"mysql+pymysql://{LOGIN}/x")),
 ]
-NAMES_OWN = ("driver.lock", "study-owner")  # a lock that nobody holds, and the name of a folder
-passed: list[Case] = []
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory, root):
-    """What every case gets a copy of."""
-    from tclap.data.captions import vocabulary
-    from tclap.data.dataset import read_index
-    from tclap.models.mini import Mini
-
-    folder = tmp_path_factory.mktemp("given")
-    given = Given(folder)
-    shutil.copytree(root, given.data)
-    checkpoint.save(given.checkpoint, Mini(vocabulary(read_index(root).class_names), init_seed=0), {})
-    given.captions.write_text(f"file_name,caption_1\n{given.clip.name},a dog\n")
-    given.storage.mkdir()
-    write_result(given.storage / "earlier" / "trials" / "0123" / "seed-0", Result("0123", 0, {}, 1.0, 3, "here"))
-    MlflowClient(f"sqlite:///{given.storage}/mlflow.db").create_experiment("tclap")
-    return folder
-
-
-@pytest.fixture
-def run(template, tmp_path, monkeypatch):
-    """Run a case's command in this process, and give back what it had; Ray must not be reached."""
-    import ray
-
-    def refuse(**options):
-        raise AssertionError("Ray was started")
-
-    monkeypatch.setattr(ray, "init", refuse)
-    monkeypatch.syspath_prepend(str(ROOT / "sweeps"))
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    for name in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS", "TMPDIR", "RAY_TMPDIR"):
-        monkeypatch.delenv(name, raising=False)
-
-    def run(case: Case) -> tuple[int, dict[str, bytes], dict[str, bytes], Given]:
-        shutil.copytree(template, tmp_path / "given")
-        given = Given(tmp_path / "given")
-        monkeypatch.chdir(given.folder)
-        names = {name: getattr(given, name) for name in ("folder", "data", "clip", "checkpoint", "storage", "captions")}
-        case.spoil(given)
-        for name, value in case.environment.items():
-            monkeypatch.setenv(name, value)
-        before = contents(given.storage)
-        script, *flags = (word.format(**names) for word in case.command.split("|"))
-        monkeypatch.setattr(sys, "argv", [script, *flags])
-        main = cli.main if script == "tclap" else importlib.import_module(script.removesuffix(".py")).main
-        with pytest.raises(SystemExit) as stopped:
-            run_or_exit(main)
-        return stopped.value.code, before, contents(given.storage), given
-
-    return run
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-
-
-@pytest.mark.parametrize("case", CASES, ids=[f"{n}: {case.says[:40]}" for n, case in enumerate(CASES)])
-def test_it_is_one_line(case: Case, run, capsys) -> None:
-    code, before, after, given = run(case)
-    out, err = capsys.readouterr()
-    lines = err.strip().splitlines()
-    assert code == 2, (out, err)
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("error: ")
-    assert case.says.format(folder=given.folder) in lines[0]
-    assert "Traceback" not in out + err
-    assert PASSWORD not in out + err
-    # What was there is as it was; what is new is what may be there without a run: caches, and a lock.
-    assert {name: after.get(name) for name in before} == before
-    new = {name for name in after.keys() - before.keys() if not name.startswith("cache/")}
-    assert new <= {f"{name}/{file}" for name in ("table4", "search") for file in NAMES_OWN}
-    passed.append(case)
-
-
-def test_a_hundred_of_a_hundred() -> None:
-    print(f"{len(passed)} of {len(CASES)} bad inputs: exit code 2, one line, storage unchanged", file=sys.__stdout__)
-    assert len(CASES) >= 100
-    assert len({(case.command, case.says, str(case.environment)) for case in CASES}) >= 95, "they are different ones"
