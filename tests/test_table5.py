@@ -28,7 +28,7 @@ def table5(monkeypatch, tmp_path):
     def in_process(names, scoring, use_gpu):
         for name, weights in reversed(names):  # as tasks end: in no order
             try:
-                yield _score(name, weights, scoring)
+                yield _score(name, weights, scoring, use_gpu)
             except InputError as error:
                 yield ScoredModel(model_label(name, weights), problem=str(error))
 

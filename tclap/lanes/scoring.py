@@ -50,7 +50,7 @@ def score_models(names: Sequence[tuple[str, str | None]], scoring: Scoring, use_
     A model that cannot be had, or whose own code fails, comes with its `problem`.
     """
     task = ray.remote(num_cpus=1, num_gpus=int(use_gpu), max_retries=RETRIES)(_score)
-    models = {task.remote(name, weights, scoring): model_label(name, weights) for name, weights in names}
+    models = {task.remote(name, weights, scoring, use_gpu): model_label(name, weights) for name, weights in names}
     waiting = list(models)
     while waiting:
         (done, *_), waiting = ray.wait(waiting)
@@ -66,7 +66,7 @@ def model_label(name: str, weights: str | None) -> str:
     return name if weights is None else f"{name}={weights}"
 
 
-def _score(name: str, weights: str | None, scoring: Scoring) -> ScoredModel:
+def _score(name: str, weights: str | None, scoring: Scoring, use_gpu: bool) -> ScoredModel:
     workspace = open_workspace(Path(scoring.data), Path(scoring.cache), scoring.dataset_digest)
     model, data = open_on(
         workspace,
@@ -76,6 +76,7 @@ def _score(name: str, weights: str | None, scoring: Scoring) -> ScoredModel:
         train_folds=scoring.train_folds,
         base_steps=scoring.base_steps,
     )
-    model.module().to(best_device())
+    # Ray hides no GPU from a task that asked for none: all of them at once would share the first one.
+    model.module().to(best_device() if use_gpu else "cpu")
     scores = evaluate(workspace, data.model_copy(update={"eval_takes": scoring.eval_takes}), model, scoring.folds)
     return ScoredModel(model_label(name, weights), scores, getattr(model, "untrained", False))

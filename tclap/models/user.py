@@ -78,9 +78,13 @@ class UserModel(nn.Module):
     def text_frozen(self, texts: Sequence[str]) -> list[Tensor]:
         with self._calm():
             features: list[Tensor] = list(self.own.text_frozen(list(texts)))  # type: ignore[operator]
-        return features
+        # numpy, in which they are kept, has no bfloat16.
+        return [
+            f.to(self.logit_scale.device, torch.float32 if f.dtype == torch.bfloat16 else f.dtype) for f in features
+        ]
 
     def text_head(self, features: Tensor, lengths: Tensor) -> Tensor:
+        features = features.to(_read_as(features, self.logit_scale))
         embedded: Tensor = self.own.text_head(features, lengths)  # type: ignore[operator]
         return embedded
 

@@ -99,7 +99,7 @@ def pretrained_checkpoint(settings: ModelSettings, cache: Path) -> Path:
     content = hashlib.sha256()
     for name, tensor in sorted(trainable_parameters(model).items()):
         content.update(name.encode())
-        content.update(tensor.detach().contiguous().numpy().tobytes())
+        content.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     key = canonical_hash([model.fingerprint(), content.hexdigest(), model.rebuild_config()], 16)
     provenance = {"untrained": settings.weights == weights.RANDOM}
     return made_once(cache / "base" / key, lambda folder: checkpoint.write(folder, model, provenance))

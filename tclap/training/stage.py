@@ -205,10 +205,15 @@ class StageRun:
 
     def state(self) -> State:
         """What `load` takes to go on as if never interrupted: step, trained tensors and the optimiser's, on the CPU."""
+        optimiser = self._optimiser.state_dict()
+        moments = {
+            number: {name: value.to("cpu", copy=True) for name, value in own.items()}  # they are updated in place
+            for number, own in optimiser["state"].items()
+        }
         return {
             "step": self.steps_done,
-            "model": {name: p.detach().cpu().clone() for name, p in trainable_parameters(self.model).items()},
-            "optimiser": copy.deepcopy(self._optimiser.state_dict()),  # its tensors are updated in place
+            "model": {name: p.detach().to("cpu", copy=True) for name, p in trainable_parameters(self.model).items()},
+            "optimiser": {"state": moments, "param_groups": copy.deepcopy(optimiser["param_groups"])},
         }
 
     def load(self, state: State) -> None:

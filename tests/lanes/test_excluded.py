@@ -75,8 +75,8 @@ def test_a_search_of_which_something_is_excluded_is_complete_and_its_space_is_sp
     left: list[bool] = []
     monkeypatch.setattr(search, "conclude", lambda *arguments: left.append(arguments[5]))
     start = Start(settings, tmp_path, "digest", ledger)
-    search._conclude(start, settings, tried, limit=len(points))
+    search._conclude(start, settings, tried, limit=len(points), room=len(points))
     assert "the space is spent" in capsys.readouterr().out
-    search._conclude(start, settings, tried[1:], limit=len(points))
+    search._conclude(start, settings, tried[1:], limit=len(points), room=len(points))
     assert "the space is spent" not in capsys.readouterr().out
     assert left == [False, True]

@@ -15,6 +15,7 @@ from tclap import models
 from tclap.config import DataSettings, ModelSettings
 from tclap.errors import InputError
 from tclap.evaluation.embed import zste_scores
+from tclap.features import text_features
 from tclap.models.conformance import findings
 from tclap.models.protocol import ContrastiveModel, text_embeddings, trainable_parameters
 from tclap.training import checkpoint
@@ -166,6 +167,25 @@ def test_frozen_halves_are_calm_in_training_and_batch_norm_keeps_its_statistics(
     assert model.own.audio[1].running_mean.equal(mean)
     assert "own.before.0.weight" not in trainable_parameters(model)
     assert "logit_scale" in trainable_parameters(model)
+
+
+def test_text_features_in_bfloat16_as_a_language_model_has_them_on_a_gpu_are_kept_and_read(mine, tmp_path) -> None:
+    class Hidden(Trainable):
+        def __init__(self) -> None:
+            super().__init__()
+            self.read = nn.Linear(4, 8)
+
+        def text_frozen(self, texts: list[str]) -> list[torch.Tensor]:
+            return [torch.ones(len(text), 4, dtype=torch.bfloat16) for text in texts]
+
+        def text_head(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+            return nn.functional.normalize(self.read(features).mean(1), dim=-1)
+
+    mine.build = Hidden  # type: ignore[attr-defined]
+    model = models.load("mine:build")
+    kept = text_features(model, ["ab", "c"], tmp_path)
+    numbers, lengths = kept.take(np.array([kept.row_of["ab"]]))
+    assert model.text_head(numbers.half(), lengths).allclose(text_embeddings(model, ["ab"]), atol=1e-3)
 
 
 def test_a_checkpoint_holds_what_is_trained_and_refuses_other_frozen_weights(mine: ModuleType, tmp_path) -> None:
