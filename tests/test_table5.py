@@ -37,6 +37,7 @@ def table5(monkeypatch, tmp_path):
     spec.loader.exec_module(module)
     monkeypatch.setattr(preflight, "connect_ray", lambda runtime_env: None)
     monkeypatch.setattr(module, "score_models", in_process)
+    monkeypatch.setattr("tclap.lanes.scoring.best_device", lambda: pytest.fail("no GPU was asked for"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     for name in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS"):

@@ -63,7 +63,7 @@ def run_search(settings: SearchSettings, first: Sequence[dict[str, Any]] = ()) -
     with claimed(settings, shared.trials()) as start:
         _describe(settings, limit)
         study, points = _open_study(settings, start, first[:limit])
-        room = studies.room(study, choices)
+        room = studies.room(choices, studies.visited(study, choices), studies.warm(study, choices))
         limit = int(min(limit, room))
         left_out = excluded(settings.sweep_folder)
         done_before = sum(

@@ -136,7 +136,7 @@ def _trains(model: ContrastiveModel, wave: np.ndarray) -> Finding:
     parameters = trainable_parameters(model)
     model.module().zero_grad()
     heard = model.audio_frozen(torch.from_numpy(wave).to(device))
-    told = padded(model.text_frozen(TEXTS), model.padding_value)
+    told = padded(model.text_frozen(list(TEXTS)), model.padding_value)
     model.module().train()  # as in a stage: cuDNN's recurrent layers have no gradient outside of it
     z = model.logit_scale.exp() * model.audio_head(heard) @ model.text_head(*told).T
     torch.nn.functional.cross_entropy(z, torch.arange(len(z), device=device)).backward()

@@ -162,9 +162,12 @@ def warm(study: optuna.study.Study, choices: Choices) -> set[Key]:
     return {key(trial.params) for trial in trials if trial.params.keys() == choices.keys()}
 
 
-def room(study: optuna.study.Study, choices: Choices) -> float:
-    """How many points this study may try: those of the space that no other sweep has; infinite in a range."""
-    return size(choices) - len(warm(study, choices) - visited(study, choices).keys())
+def room(choices: Choices, seen: Collection[Key], others: set[Key]) -> float:
+    """How many points a study may try: those of the space that no other sweep has tried first; infinite in a range.
+
+    seen: what `visited` finds; others: what `warm` finds.
+    """
+    return size(choices) - len(others.difference(seen))
 
 
 def tell_warm(
@@ -199,7 +202,7 @@ def ask(study: optuna.study.Study, choices: Choices, limit: int, grid: bool, see
     while True:
         seen, others = visited(study, choices), warm(study, choices)
         waiting = [t for t in study.get_trials(deepcopy=False) if t.state == TrialState.WAITING]
-        full = len(seen) >= min(limit, room(study, choices))
+        full = len(seen) >= min(limit, room(choices, seen, others))
         if full and not any(RETRY_OF in t.user_attrs for t in waiting):
             return None
         if grid and not waiting:

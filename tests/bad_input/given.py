@@ -77,7 +77,7 @@ def captions(content: str | bytes) -> Callable[[Given], object]:
 
 
 def clip(change: Callable[[bytes], bytes]) -> Callable[[Given], object]:
-    return lambda given: given.clip.write_bytes(change(given.clip.read_bytes()))
+    return lambda given: rewritten(given.clip, change)
 
 
 def sound(samples: np.ndarray, rate: int = 16_000, **options: str) -> Callable[[Given], object]:
@@ -94,28 +94,20 @@ def encoded(kind: str, part: float, **options: str) -> Callable[[Given], object]
     return spoil
 
 
-def config(change: Callable[[str], str]) -> Callable[[Given], object]:
-    def spoil(given: Given) -> None:
-        place = given.checkpoint / "config.json"
-        place.write_text(change(place.read_text()))
+def rewritten(file: Path, change: Callable[[bytes], bytes]) -> None:
+    file.write_bytes(change(file.read_bytes()))
 
-    return spoil
+
+def config(change: Callable[[str], str]) -> Callable[[Given], object]:
+    return lambda given: rewritten(given.checkpoint / "config.json", lambda raw: change(raw.decode()).encode())
 
 
 def tensors(change: Callable[[bytes], bytes]) -> Callable[[Given], object]:
-    def spoil(given: Given) -> None:
-        place = given.checkpoint / "model.safetensors"
-        place.write_bytes(change(place.read_bytes()))
-
-    return spoil
+    return lambda given: rewritten(given.checkpoint / "model.safetensors", change)
 
 
 def database(change: Callable[[bytes], bytes]) -> Callable[[Given], object]:
-    def spoil(given: Given) -> None:
-        place = given.storage / "mlflow.db"
-        place.write_bytes(change(place.read_bytes()))
-
-    return spoil
+    return lambda given: rewritten(given.storage / "mlflow.db", change)
 
 
 def sql(statement: str) -> Callable[[Given], object]:

@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import os
 from collections import Counter
 
 import numpy as np
@@ -20,11 +19,7 @@ from tclap.sweep.space import size
 from tclap.sweep.study_source import StudySource
 from tests.sweep.searching import CHOICES, POINTS, SAMPLERS, SETTINGS, completed, drive, objectives, opened
 
-
-@pytest.fixture(autouse=True)
-def without_waiting_for_the_disk(monkeypatch):
-    """The journal flushes each of thousands of entries; that a crashed machine keeps them is not asked here."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+pytestmark = pytest.mark.usefixtures("without_waiting_for_the_disk")
 
 
 def _known(results, point):
@@ -260,6 +255,11 @@ def test_one_objective_learning_rates_and_finer_coefficients(sampler, tmp_path):
     assert study.directions == [optuna.study.StudyDirection.MAXIMIZE]
 
 
+def room_of(study, settings):
+    choices = settings.choices()
+    return studies.room(choices, studies.visited(study, choices), studies.warm(study, choices))
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_what_another_sweep_found_is_known_and_counts_as_no_trial_and_is_not_drawn(tmp_path, sampler):
     small = SearchSettings(batch_sizes=(128,), stages=("B",), _cli_parse_args=False)
@@ -268,7 +268,7 @@ def test_what_another_sweep_found_is_known_and_counts_as_no_trial_and_is_not_dra
     study, source = opened(tmp_path / "study.journal", sampler, small, limit=10)
     assert studies.tell_warm(study, small.choices(), "table4", found) == 20
     assert studies.tell_warm(study, small.choices(), "table4", found) == 0  # as at the next start
-    assert studies.room(study, small.choices()) == 32 - 20
+    assert room_of(study, small) == 32 - 20
     told, _ = drive(source)
     assert len(told) == len(studies.visited(study, small.choices())) == 10
     assert not {studies.key(p) for p, _ in found} & studies.visited(study, small.choices()).keys()
@@ -277,7 +277,7 @@ def test_what_another_sweep_found_is_known_and_counts_as_no_trial_and_is_not_dra
     study, source = opened(tmp_path / "study.journal", sampler, small, limit=100)
     told, _ = drive(source)
     assert len(told) == 32 - 20 - 10  # the rest of the space
-    assert studies.room(study, small.choices()) == len(studies.visited(study, small.choices()))
+    assert room_of(study, small) == len(studies.visited(study, small.choices()))
     complete = [t for t in study.trials if t.state == TrialState.COMPLETE]
     assert len(complete) == 32
     assert sum(t.user_attrs.get(studies.WARM) == "table4" for t in complete) == 20

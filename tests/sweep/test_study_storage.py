@@ -1,7 +1,5 @@
 """Where a study lies, a journal or a database: away for a while, another search's, or of a space that has grown."""
 
-import os
-
 import optuna
 import pytest
 from optuna.trial import TrialState
@@ -15,11 +13,7 @@ from tclap.sweep.sources import WAIT
 from tclap.sweep.study_source import StudySource
 from tests.sweep.searching import CHOICES, SETTINGS, completed, drive, objectives, opened
 
-
-@pytest.fixture(autouse=True)
-def without_waiting_for_the_disk(monkeypatch):
-    """The journal flushes each of thousands of entries; that a crashed machine keeps them is not asked here."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+pytestmark = pytest.mark.usefixtures("without_waiting_for_the_disk")
 
 
 def test_a_storage_that_is_away_is_waited_for(tmp_path, monkeypatch, capsys):

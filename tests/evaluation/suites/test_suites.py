@@ -157,19 +157,24 @@ def test_pair_credit_is_the_mean_over_every_order_of_the_tied(seed: int) -> None
     assert got == pytest.approx(slow_pair(s[0].tolist()))
 
 
-def test_items_that_share_units_have_intervals_that_say_so() -> None:
-    """40 units of 10 items each, whose rates differ: the items of a unit tell little more than one of them."""
+def test_intervals_cover_when_items_share_units() -> None:
+    """95% intervals of the mean of 40 units of 10 items whose units differ: most hold the true mean."""
+
+    def items_of(units: np.ndarray) -> list[Item]:
+        return [Item(Path(f"{n}.wav"), "a b", ("b a",), str(n), str(unit)) for n, unit in enumerate(units)]
+
     rng = np.random.default_rng(0)
-    right = (rng.random((40, 10)) < rng.beta(0.5, 0.5, 40)[:, None]).ravel()
-    similarity = np.stack([right, ~right], axis=1).astype(float)
-
-    def width(units: np.ndarray) -> float:
-        items = [Item(Path(f"{n}.wav"), "a b", ("b a",), str(n), str(unit)) for n, unit in enumerate(units)]
-        score = score_items(items, similarity)["item"]
-        assert score.value == pytest.approx(100 * right.mean())
-        return score.high - score.low
-
-    assert width(np.repeat(np.arange(40), 10)) > 2 * width(np.arange(400))
+    shared, apart = items_of(np.repeat(np.arange(40), 10)), items_of(np.arange(400))
+    covered, naive = 0, 0
+    for _ in range(500):
+        rates = rng.beta(2, 2, 40)
+        right = (rng.random((40, 10)) < rates[:, None]).ravel()
+        similarity = np.stack([right, ~right], axis=1).astype(float)
+        score, alone = score_items(shared, similarity)["item"], score_items(apart, similarity)["item"]
+        covered += score.low <= 50 <= score.high
+        naive += alone.low <= 50 <= alone.high
+    assert covered / 500 > 0.92
+    assert naive / 500 < 0.85
 
 
 FAULTS = {
