@@ -5,11 +5,15 @@ python sweeps/findings.py --data data/esc50                         # everything
 python sweeps/findings.py --part row-o,timing                       # the synthetic parts alone
 python sweeps/findings.py --part esc50 --batch-sizes 64 --hours 2 --data data/esc50
 python sweeps/findings.py --render --data data/esc50                # the page again, from whatever has ended
+python sweeps/findings.py --go-on --hours 2 --data data/esc50       # on another machine: what docs/findings.csv lacks
 
 Each line of the plan is a sweep of sweeps/table4.py with a name of its own, so it resumes as every sweep does, and the
 same command again runs what is left. Seeds and folds of ESC-50 go in turn: seed 0 is scored on the first of --folds,
 seed 1 on the second, so three seeds are three folds. Each fold with each seed would cost three times as much, and its
 intervals would still rest on three folds. On two quiet cores all of it takes an estimated 7 hours; --dry-run lists it.
+
+Every number is kept beside the page, in docs/findings.csv, and the page is made from that file. A sweep that is run
+again is compared with it, digit by digit.
 """
 
 from __future__ import annotations
@@ -23,10 +27,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import pandas as pd
 import table4
 from pydantic import Field
 
-from tclap.config import Configuration, with_seed
+from tclap.config import Configuration, config_hash, with_seed
 from tclap.console import console, parse, run_or_exit
 from tclap.data.layouts import read_index
 from tclap.data.synth import default_dataset
@@ -37,8 +42,9 @@ from tclap.experiment import Workspace, base_of, evaluate, open_workspace
 from tclap.flags import OnceEach, SweepSettings
 from tclap.places import Place, UserPath, cache_folder, write_atomically
 from tclap.report.findings import put_between_marks
+from tclap.report.findings_data import HASH, SWEEP, of_plan, read_study, unequal, updated, write_study
 from tclap.report.findings_page import ESC50, SYNTHETIC, UNSEEN, Line, page_of, study_frame
-from tclap.sweep.ledger import Ledger, read_ledger
+from tclap.sweep.ledger import read_ledger
 from tclap.sweep.plan import make_plan
 from tclap.training import checkpoint
 
@@ -63,13 +69,25 @@ class FindingsSettings(ScriptSettings):
     quick: bool = Field(False, description="a few steps of everything, under names of their own: does it run?")
     storage: UserPath = Field(Path("runs"), description="folder of the sweeps")
     hours: float | None = Field(None, gt=0, description="begin no further sweep after so many hours")
-    out: UserPath = Field(Path("docs/findings.md"), description="the page whose generated part is written")
+    out: UserPath | None = Field(
+        None,
+        description="the page whose generated part is written: docs/findings.md; its numbers go to a csv beside it",
+    )
     render: bool = Field(False, description="run nothing: write the page from what has ended")
+    go_on: bool = Field(False, description="run only what the csv beside the page lacks, whatever the storage holds")
     dry_run: bool = Field(False, description="print the commands, and what of each is done")
 
     @property
     def prefix(self) -> str:
         return "findings-quick" if self.quick else "findings"
+
+    @property
+    def page(self) -> Path:
+        return self.out or (self.storage / "findings-quick.md" if self.quick else Path("docs/findings.md"))
+
+    @property
+    def csv(self) -> Path:
+        return self.page.with_suffix(".csv")
 
 
 @dataclass(frozen=True)
@@ -97,6 +115,9 @@ class Unit:
 
     def configurations(self) -> list[Configuration]:
         return table4.configurations(self.settings())
+
+    def hashes(self) -> set[str]:
+        return {config_hash(configuration) for configuration in self.configurations()}
 
 
 def units(settings: FindingsSettings) -> Iterator[Unit]:
@@ -172,21 +193,25 @@ def base_scores(sweep: Place, workspace: Workspace, configuration: Configuration
 def main() -> int:
     settings = parse(FindingsSettings)
     planned = list(units(settings))
-    ledgers = {unit.name: read_ledger(settings.storage / unit.name) for unit in planned}
-    left = [unit for unit in planned if not _is_done(unit, ledgers[unit.name])]
+    kept = read_study(settings.csv)
+    left = [unit for unit in planned if not (_is_kept(unit, kept) if settings.go_on else _is_done(unit, settings))]
     console.print(f"{len(planned)} sweeps, {len(planned) - len(left)} of them done")
     if settings.dry_run:
         for unit in planned:
             console.print(f"{'left' if unit in left else 'done'}  {' '.join(unit.command())}")
         return 0
     code = 0 if settings.render else _run(left, settings.hours)
-    _render(settings, planned)
+    _render(settings, planned, kept)
     return code
 
 
-def _is_done(unit: Unit, ledger: Ledger) -> bool:
+def _is_done(unit: Unit, settings: FindingsSettings) -> bool:
     plan = make_plan(unit.configurations(), unit.flags["seeds"])
-    return not plan.left(ledger)
+    return not plan.left(read_ledger(settings.storage / unit.name))
+
+
+def _is_kept(unit: Unit, kept: pd.DataFrame) -> bool:
+    return unit.hashes() <= set(of_plan(kept, {unit.name: unit.hashes()})[HASH])
 
 
 def _run(left: list[Unit], hours: float | None) -> int:
@@ -207,12 +232,32 @@ def _run(left: list[Unit], hours: float | None) -> int:
     return 0
 
 
-def _render(settings: FindingsSettings, planned: list[Unit]) -> None:
+def _render(settings: FindingsSettings, planned: list[Unit], kept: pd.DataFrame) -> None:
+    """Add what the storage holds to the csv, and make the page from the csv."""
+    lines = list(_lines(settings, planned))
+    fresh = study_frame(lines)
+    again, changed = unequal(kept, fresh)
+    frame = updated(kept, fresh)
+    if len(fresh):
+        write_study(settings.csv, frame)
+    shown = of_plan(frame, {unit.name: unit.hashes() for unit in planned})
+    missing = [unit.name for unit in planned if unit.name not in set(shown[SWEEP])]
+    partly = [unit.name for unit in planned if unit.name not in missing and not _is_kept(unit, shown)]
+    page = settings.page.read_text(encoding="utf-8") if settings.page.exists() else "# Findings\n"
+    write_atomically(settings.page, put_between_marks(page, page_of(shown, len(planned), missing, partly)))
+    spent_h = sum(result.train_s for line in lines for result in line.ledger.results.values()) / 3600
+    done = f"{len(planned) - len(missing)} of {len(planned)} sweeps have results"
+    console.print(f"wrote {settings.page}: {done}, {spent_h:.1f} h of training in {settings.storage}")
+    if again:
+        console.print(f"{again} rows of the storage were in {settings.csv} before: ", end="")
+        console.print(f"other numbers in {', '.join(changed)}" if changed else "equal in every digit")
+
+
+def _lines(settings: FindingsSettings, planned: list[Unit]) -> Iterator[Line]:
+    """The sweeps that the storage holds results of."""
     workspaces: dict[Path, Workspace] = {}
-    lines: list[Line] = []
-    ledgers: dict[str, Ledger] = {}
     for unit in planned:
-        ledger = ledgers[unit.name] = read_ledger(settings.storage / unit.name)
+        ledger = read_ledger(settings.storage / unit.name)
         (seed,), configurations = unit.flags["seeds"], unit.configurations()
         if not any(ledger.get(configuration, seed) for configuration in configurations):
             continue  # a run of stage A alone says nothing yet
@@ -222,15 +267,7 @@ def _render(settings: FindingsSettings, planned: list[Unit]) -> None:
         base = base_scores(settings.storage / unit.name, workspaces[data], configurations[0], seed)
         timing, row_o = unit.settings().timing, unit.settings().row_o
         kind = {"esc50": ESC50, "midpoint": ESC50, "unseen": UNSEEN}.get(unit.part, SYNTHETIC)
-        lines.append(Line(kind, unit.fold, timing, row_o, configurations, ledger, base, seed))
-    ended = {line.ledger.folder.name for line in lines}
-    missing = [unit.name for unit in planned if unit.name not in ended]
-    partly = [unit.name for unit in planned if unit.name in ended and not _is_done(unit, ledgers[unit.name])]
-    page = settings.out.read_text(encoding="utf-8") if settings.out.exists() else "# Findings\n"
-    write_atomically(settings.out, put_between_marks(page, page_of(study_frame(lines), len(planned), missing, partly)))
-    spent_h = sum(result.train_s for line in lines for result in line.ledger.results.values()) / 3600
-    done = f"{len(ended)} of {len(planned)} sweeps have results"
-    console.print(f"wrote {settings.out}: {done}, {spent_h:.1f} h of training")
+        yield Line(kind, unit.fold, timing, row_o, configurations, ledger, base, seed)
 
 
 if __name__ == "__main__":

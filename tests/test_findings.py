@@ -139,6 +139,26 @@ def test_it_goes_on_and_writes_the_page_from_what_has_ended(
     assert run(script, monkeypatch, *flags, "--folds", "2,3", "--seeds", "0,1", "--dry-run") == 0
     assert capsys.readouterr().out.count("\ndone  ") == 2
 
+    # On another machine, with the page and its csv: nothing is left, and what is run again is compared.
+    numbers = page.with_suffix(".csv").read_bytes()
+    page.write_text("# Findings\n\nby hand\n", encoding="utf-8")
+    elsewhere = [*flags, "--folds", "2,3", "--seeds", "0,1", "--storage", tmp_path / "elsewhere"]
+    assert run(script, monkeypatch, *elsewhere, "--go-on") == 0
+    assert len(begun) == 2
+    assert page.read_text(encoding="utf-8") == text
+    assert page.with_suffix(".csv").read_bytes() == numbers
+    capsys.readouterr()
+    assert run(script, monkeypatch, *elsewhere, "--dry-run") == 0
+    assert capsys.readouterr().out.count("\nleft  ") == 2  # from an empty storage all of it runs
+    assert run(script, monkeypatch, *flags, "--folds", "2,3", "--seeds", "0,1", "--render") == 0
+    assert "8 rows of the storage were in " in (told := " ".join(capsys.readouterr().out.split()))
+    assert told.endswith("equal in every digit")
+
+
+def test_a_trial_of_the_machinery_does_not_write_over_the_page(script: ModuleType, tmp_path: Path) -> None:
+    assert script.FindingsSettings(storage=tmp_path).csv == Path("docs/findings.csv")
+    assert script.FindingsSettings(storage=tmp_path, quick=True).page == tmp_path / "findings-quick.md"
+
 
 def test_table4_still_expands_its_variations(script: ModuleType) -> None:
     settings = SweepSettings(vary=("lr=0.1,0.2",), batch_sizes=(8, 9))

@@ -65,14 +65,15 @@ class Line:
 def study_frame(lines: Sequence[Line]) -> pd.DataFrame:
     """A row for each finished configuration and seed, and one for each base (`stage` is "base"); empty without lines.
 
-    Columns: data, timing, row_o, fold, and those of `tables.long_frame`.
+    Columns: sweep, data, timing, row_o, fold, and those of `tables.long_frame`.
     """
     frames = []
     for line in lines:
         base = {"stage": "base", "seed": line.seed, **{k.removeprefix("zste/"): v for k, v in line.base.items()}}
         trained = result_frame(line.configurations, line.ledger.results)
         both = pd.concat([trained, pd.DataFrame([base])], ignore_index=True)
-        frames.append(both.assign(data=line.data, timing=line.timing, row_o=line.row_o, fold=line.fold))
+        named = both.assign(sweep=line.ledger.folder.name, data=line.data, timing=line.timing, row_o=line.row_o)
+        frames.append(named.assign(fold=line.fold))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
