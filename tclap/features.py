@@ -34,6 +34,8 @@ from tclap.errors import InputError
 from tclap.models.protocol import ContrastiveModel, padded
 
 GPU_MARGIN = 0.5  # share of a GPU's free memory that features leave to the model, its optimiser and activations
+# Part of every audio set's key: raise it when a model's frozen half would give other features than before.
+FRONT_ENDS = 2  # 2: msclap's spectrogram in float32 on a GPU, too
 CHUNK = 256  # windows computed, and kept by an interrupted extraction, at once
 
 
@@ -81,7 +83,11 @@ def audio_extraction(
     """The feature set of `composites`; whether it exists is `.place.exists()`."""
     identity = hashlib.sha256(np.ascontiguousarray(composites.rows()).tobytes()).hexdigest()
     key = canonical_hash(
-        ["audio", COMPOSITION, model.fingerprint(), model.window_s, model.sample_rate_hz, dataset_digest, identity], 16
+        [
+            *("audio", COMPOSITION, FRONT_ENDS, model.fingerprint()),
+            *(model.window_s, model.sample_rate_hz, dataset_digest, identity),
+        ],
+        16,
     )
     return Extraction(cache / "features" / key, composites)
 

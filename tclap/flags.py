@@ -176,7 +176,7 @@ class SweepSettings(TrainingFlags, StoppingFlags, ScriptSettings):
     name: SweepName = Field("table4", description="identity of the sweep")
     workers: int = Field(1, ge=1, description="Ray Train workers of each trial")
     use_gpu: bool = Field(False, description="train on GPUs")
-    gpus_per_worker: float = Field(1.0, gt=0, description="GPUs of each worker; 0.25 packs four on one")
+    gpus_per_worker: float = Field(1.0, gt=0, le=1, description="GPUs of each worker; 0.25 packs four on one")
     concurrent_trials: int | None = Field(
         None, ge=1, description="trials at once; default: what the cluster has room for"
     )

@@ -35,7 +35,8 @@ def open_cluster() -> None:
 def room_for_lanes(sweep: Sweep) -> int:
     """How many lanes the cluster has room for; `preflight.check_room` has made sure of one."""
     there = ray.cluster_resources()
-    fits = there.get("CPU", 0) / sweep.workers
+    places = there.get("CPU", 0)
     if sweep.gpus_per_worker:
-        fits = min(fits, there.get("GPU", 0) / (sweep.workers * sweep.gpus_per_worker))
-    return max(1, math.floor(fits))
+        on_each = math.floor(1 / sweep.gpus_per_worker + 1e-9)  # what is left of two GPUs is no place
+        places = min(places, there.get("GPU", 0) * on_each)
+    return max(1, math.floor(places / sweep.workers))

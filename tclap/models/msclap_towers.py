@@ -8,7 +8,9 @@ Shapes: B batch, T samples, L tokens, H width of a tower, D embedding size.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -126,9 +128,21 @@ class Gpt2Tower:
 def _normalised_log_mel(base: Any, wave: Tensor) -> Tensor:
     """[B, T] -> [B, 1, frames, mels], through bn0, in float32. Nothing is learned before bn0."""
     with torch.autocast(wave.device.type, enabled=False):
-        with torch.no_grad():
+        with torch.no_grad(), _no_tf32():
             x = base.logmel_extractor(base.spectrogram_extractor(wave))
         return base.bn0(x.transpose(1, 3)).transpose(1, 3)
+
+
+@contextlib.contextmanager
+def _no_tf32() -> Iterator[None]:
+    """A GPU's convolutions in float32. The package's Fourier transform is one; in TF32 (ten bits), torch's default
+    there, bins without sound would hold the rounding of those with sound."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def _swin_stage(stage: Any, x: Tensor) -> Tensor:

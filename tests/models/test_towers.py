@@ -133,6 +133,26 @@ def test_features_are_unpadded_and_survive_float16_at_this_cost(name: str, share
     assert (exact - rounded).abs().max() < 1e-3
 
 
+@pytest.mark.parametrize("name", ["msclap-2022", "msclap-2023"])
+def test_msclaps_fourier_transform_is_no_tf32_convolution(
+    name: str, shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The switch alone is seen here: off there, on again for all other convolutions."""
+    model = shared(name, "paper")
+    base = next(part for part in model.modules() if hasattr(part, "spectrogram_extractor"))
+    allowed = []
+
+    def asked(module: torch.nn.Module, given: object) -> None:
+        allowed.append((type(module).__name__, torch.backends.cudnn.allow_tf32))
+
+    hooks = [base.spectrogram_extractor.register_forward_pre_hook(asked), base.bn0.register_forward_pre_hook(asked)]
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    model.audio_frozen(wave_of(model, 1, shorter=True))
+    for hook in hooks:
+        hook.remove()
+    assert allowed == [("Spectrogram", False), ("BatchNorm2d", True)]
+
+
 def test_laions_log_mel_is_the_extractors(shared: Shared) -> None:
     model = shared("laion", "paper")
     wave = wave_of(model)
