@@ -110,7 +110,7 @@ class TrainingFlags(BaseModel):
     row_o: Literal["printed", "alpha"] = flag(LossCoefficients, "row_o")
     steps_a: int = flag(OptimiserSettings, "steps", "optimiser steps of stage A")
     # Where sounds lie is drawn, so order takes twice the steps that it took at the midpoint.
-    steps_b: int = Field(300, ge=1, description="optimiser steps of stage B")
+    steps_b: int = Field(450, ge=1, description="optimiser steps of stage B")
     base_steps: int = Field(100, ge=1, description="optimiser steps of mini's base")
     lr: float = flag(OptimiserSettings, "lr", "peak learning rate of both stages")
     storage: UserPlace = Field(

@@ -36,7 +36,7 @@ def test_it_plans_a_configuration_for_each_weight_decay(script, capsys) -> None:
     assert script("--dry-run", "--storage", "runs", "--seeds", "0,1,2") == 0
     shown = capsys.readouterr().out
     for value in ("0", "0.01", "0.1"):
-        assert f"  weight_decay {value}  (300 steps)" in shown, shown
+        assert f"  weight_decay {value}  (450 steps)" in shown, shown
     assert "3 configurations and 0 stage-A runs, seeds 0, 1, 2" in shown
 
 

@@ -35,7 +35,7 @@ def test_more_seeds_batch_sizes_and_values_go_on_and_so_does_the_first_command(t
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--steps-b", "400"), "steps_b was 300, now 400"),
+        (("--steps-b", "400"), "steps_b was 450, now 400"),
         (("--timing", "midpoint"), "timing was drawn, now midpoint"),
         (("--lr", "0.5", "--seeds", "0,1"), "lr was 0.001, now 0.5"),
         (("--vary-draws",), "vary_draws was False, now True"),

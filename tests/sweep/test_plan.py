@@ -40,9 +40,9 @@ def test_what_is_left_and_what_is_said_of_it(tmp_path):
     text = describe(plan, ledger)
     assert "4 configurations and 1 stage-A run, seeds 0, 1" in text
     assert f"{stage_a.hash}  A  batch 4  (150 steps, shared by 2 AB configurations, done)" in text
-    assert "(300 steps, seeds [1] done)" in text
-    assert f"(300 steps, starts from {stage_a.hash})" in text
-    assert "estimate: 2100 optimiser steps, 0.9 min of one lane's training at 0.03 s a step (mean of 3" in text
+    assert "(450 steps, seeds [1] done)" in text
+    assert f"(450 steps, starts from {stage_a.hash})" in text
+    assert "estimate: 3150 optimiser steps, 1.4 min of one lane's training at 0.03 s a step (mean of 3" in text
     assert "nothing has run under this name yet" in describe(plan, Ledger(tmp_path))
     for job in plan.jobs:
         for seed in job.seeds:

@@ -67,15 +67,15 @@ def test_a_searchs_trials_are_counted_and_priced(tmp_path):
     settings = SearchSettings(trials=20, seeds=(0, 1), storage=tmp_path, _cli_parse_args=False)
     shared = _stage_a_plan(settings)
     ledger = Ledger(tmp_path / "search")
-    assert search_steps(shared, ledger, 20) == 20 * 2 * 300 + 2 * 150
+    assert search_steps(shared, ledger, 20) == 20 * 2 * 450 + 2 * 150
     ledger.add(Result(shared.stage_a_jobs()[0].hash, 0, {}, 15.0, 150, "here"))
     text = describe_search(shared, ledger, 20, 3, find_price(ledger, settings.identity()))
-    assert "20 trials, 3 of them done, each 2 seeds of 300 steps" in text
+    assert "20 trials, 3 of them done, each 2 seeds of 450 steps" in text
     assert "(150 steps, 1 to train)" in text
-    assert f"estimate: {17 * 2 * 300 + 150} optimiser steps, 17.2 min of one lane's training" in text
+    assert f"estimate: {17 * 2 * 450 + 150} optimiser steps, 25.8 min of one lane's training" in text
     assert "nothing left to do" in describe_search(shared, _all_done(shared, ledger), 20, 20, None)
     matched = _stage_a_plan(settings.model_copy(update={"match_steps": True}))
-    assert "each 2 seeds of 300 to 450 steps" in describe_search(matched, ledger, 20, 0, None)
+    assert "each 2 seeds of 450 to 600 steps" in describe_search(matched, ledger, 20, 0, None)
 
 
 def _all_done(shared, ledger):
@@ -107,7 +107,7 @@ def test_the_receipt_says_what_was_planned_and_spent_and_what_sharing_saved(tmp_
     text = receipt(ledger, set(), rows(), (0,), 240.0, 300.0, 29.4)
     # Four configurations of A and B shared one stage-A run of 150 steps, which took 15 s.
     assert text.splitlines() == [
-        "receipt: 9 runs in 5.0 min; 4.0 min of training were planned, 4.2 min spent over all lanes",
+        "receipt: 9 runs in 5.0 min; 4.0 min of training were planned, 6.2 min spent over all lanes",
         "  stages: 4 runs of A and B used 1 of stage A, which saved 450 steps, 0.8 min of training",
         "  lanes, base model and features: ready after 29 s, once for 9 runs, which saved up to 3.9 min",
     ]
@@ -132,7 +132,7 @@ def test_the_receipt_counts_the_rest_of_a_stopped_seed_and_the_seeds_that_did_no
         ledger.add(Result(config_hash(configuration), seed, {}, steps / 10, steps, "here", stopped_at=stopped_at))
     assert receipt(ledger, set(), [one, other], (0, 1), None, 60.0, None).splitlines() == [
         "receipt: 3 runs in 1.0 min; no time was planned, 1.1 min spent over all lanes",
-        "  stopped early: 1 trial, which saved 540 steps, 0.9 min of training",
+        "  stopped early: 1 trial, which saved 840 steps, 1.4 min of training",
     ]
 
 

@@ -58,5 +58,5 @@ def test_the_defaults_of_today_are_refused_in_one_line_that_names_what_moved(sto
     message = str(refused.value)
     assert "\n" not in message
     assert "timing was midpoint, now drawn" in message
-    assert "steps_b was 150, now 300" in message
+    assert "steps_b was 150, now 450" in message
     assert message.count(" was ") == 2, message
