@@ -17,6 +17,7 @@ from ray.train.torch import get_device
 from tclap import distributed
 from tclap.cache import locked
 from tclap.config import Configuration
+from tclap.errors import InputError
 from tclap.experiment import Stopped, Workspace, base_of, prepare, shared_inputs
 from tclap.features import (
     Extraction,
@@ -113,3 +114,8 @@ def _compute_unless_taken(extraction: Extraction, model: ContrastiveModel, chunk
         return False  # somebody else computes it
     except FileNotFoundError:
         return True  # somebody else has put the set in its place meanwhile
+    except InputError:
+        # Or is removing what it was made from just now, the markers of its chunks included.
+        if extraction.place.exists() or not (extraction.folder / "audio.npy").exists():
+            return True
+        raise
