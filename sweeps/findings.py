@@ -242,17 +242,24 @@ def _render(settings: FindingsSettings, planned: list[Unit], kept: pd.DataFrame)
     frame = updated(kept, fresh)
     if len(fresh):
         write_study(settings.csv, frame)
-    shown = of_plan(frame, {unit.name: unit.hashes() for unit in planned})
-    missing = [unit.name for unit in planned if unit.name not in set(shown[SWEEP])]
-    partly = [unit.name for unit in planned if unit.name not in missing and not _is_kept(unit, shown)]
+    generated, ended = page_from(frame, planned)
     page = settings.page.read_text(encoding="utf-8") if settings.page.exists() else "# Findings\n"
-    write_atomically(settings.page, put_between_marks(page, page_of(shown, len(planned), missing, partly)))
+    write_atomically(settings.page, put_between_marks(page, generated))
     spent_h = sum(result.train_s for line in lines for result in line.ledger.results.values()) / 3600
-    done = f"{len(planned) - len(missing)} of {len(planned)} sweeps have results"
+    done = f"{ended} of {len(planned)} sweeps have results"
     console.print(f"wrote {settings.page}: {done}, {spent_h:.1f} h of training in {settings.storage}")
     if again:
         console.print(f"{again} rows of the storage were in {settings.csv} before: ", end="")
         console.print(f"other numbers in {', '.join(changed)}" if changed else "equal in every digit")
+
+
+def page_from(frame: pd.DataFrame, planned: list[Unit]) -> tuple[str, int]:
+    """The generated part of the page, and how many of the planned sweeps have results in `frame`."""
+    shown = of_plan(frame, {unit.name: unit.hashes() for unit in planned})
+    ended = set(shown[SWEEP])
+    missing = [unit.name for unit in planned if unit.name not in ended]
+    partly = [unit.name for unit in planned if unit.name in ended and not _is_kept(unit, shown)]
+    return page_of(shown, len(planned), missing, partly), len(ended)
 
 
 def _lines(settings: FindingsSettings, planned: list[Unit]) -> Iterator[Line]:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,12 +14,15 @@ from tclap.axes import expand
 from tclap.flags import SweepSettings
 from tclap.lanes import worker
 from tclap.lanes.start import claimed, open_store, sweep_of
+from tclap.report.findings import put_between_marks
+from tclap.report.findings_data import of_plan, read_study
 from tclap.sweep.job import Job
 from tclap.sweep.plan import make_plan
 from tclap.sweep.sweep import DEFAULT_OBJECTIVES
 from tests.lanes.test_worker import desk
 
 SCRIPT = Path(__file__).parents[1] / "sweeps" / "findings.py"
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 @pytest.fixture
@@ -153,6 +157,19 @@ def test_it_goes_on_and_writes_the_page_from_what_has_ended(
     assert run(script, monkeypatch, *flags, "--folds", "2,3", "--seeds", "0,1", "--render") == 0
     assert "8 rows of the storage were in " in (told := " ".join(capsys.readouterr().out.split()))
     assert told.endswith("equal in every digit")
+
+
+def test_the_kept_numbers_are_the_plans_and_make_the_page_beside_them(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(script, "read_index", lambda data: SimpleNamespace(folds=np.arange(1, 5)))  # ESC-50's, here
+    planned = list(script.units(script.FindingsSettings(data=Path("esc50"))))
+    frame = read_study(DOCS / "findings_again.csv")
+    assert len(of_plan(frame, {unit.name: unit.hashes() for unit in planned})) == len(frame)
+    generated, ended = script.page_from(frame, planned)
+    assert ended == frame["sweep"].nunique() > 0
+    page = (DOCS / "findings_again.md").read_text(encoding="utf-8")
+    assert put_between_marks(page, generated) == page
 
 
 def test_a_trial_of_the_machinery_does_not_write_over_the_page(script: ModuleType, tmp_path: Path) -> None:
