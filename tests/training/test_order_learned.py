@@ -70,9 +70,9 @@ def test_the_default_leaves_no_case_weak_where_fewer_steps_did(workspace: Worksp
 
 
 def test_the_papers_timing_teaches_a_half_of_the_window(workspace: Workspace) -> None:
-    scores = trained(workspace, timing="midpoint").scores
+    scores = trained(workspace, timing="midpoint", steps_b=300).scores
     assert scores["3A_order"].value == 100
-    assert scores["order/moved"].value < scores["3A_order"].value - 5
+    assert scores["order/moved"].value < scores["3A_order"].value - 10
     shown = curve(scores).set_index("change")["value"]
     assert shown[0.5] > 95
     assert shown.min() == shown[0.9] < shown[0.5] - 15  # it falls towards the ends
