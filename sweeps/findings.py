@@ -124,12 +124,12 @@ def units(settings: FindingsSettings) -> Iterator[Unit]:
     """The sweeps of the chosen parts, in the order in which they are run: batch sizes outside, so that a study that is
     broken off has all of its folds."""
     common = {"storage": settings.storage, "vary_draws": True}
-    short = {"steps_b": 300}  # of synthetic sound: the default when the study began
     quick = {"steps_a": 3, "steps_b": 4, "takes": 2, "base_steps": 5} if settings.quick else {}
 
     def synthetic(part: Part, seed: int, timing: str, row_o: str) -> Unit:
         name = f"{settings.prefix}-synthetic-{timing}-{row_o}-seed{seed}"
-        flags = {"name": name, **common, "timing": timing, "row_o": row_o, **short, "seeds": (seed,), **quick}
+        steps = {"steps_b": 300}  # the default when the study began
+        flags = {"name": name, **common, "timing": timing, "row_o": row_o, **steps, "seeds": (seed,), **quick}
         return Unit(part, 4, flags)
 
     for seed in settings.seeds:
