@@ -20,16 +20,31 @@ BIN = Path(sys.executable).parent
 PORTS = range(20000, 32000)
 
 
+def _own_ports(settings):
+    """The share of `PORTS` that xdist's process with these environment variables may use, in random order.
+
+    A server listens seconds after its port was chosen, a Ray worker minutes after. Were two processes to choose from
+    the same ports, a worker of one's cluster would come to listen where the other's runtime-env agent was to, and the
+    raylet that cannot reach its agent ends.
+    """
+    worker = int(settings.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ports = PORTS[worker :: int(settings.get("PYTEST_XDIST_WORKER_COUNT", "1"))]
+    return random.sample(ports, len(ports))
+
+
+_UNUSED = iter(_own_ports(os.environ))
+
+
 def free_ports(n):
-    """n ports on which nobody listens."""
+    """n ports on which nobody listens, none of which was or will be given to anybody else."""
     found = []
-    for port in random.sample(PORTS, len(PORTS)):
+    for port in _UNUSED:
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             found.append(port)
         if len(found) == n:
             return found
-    raise RuntimeError(f"fewer than {n} of the ports {PORTS} are free")
+    raise RuntimeError(f"fewer than {n} of the ports {PORTS} are left")
 
 
 @contextlib.contextmanager
@@ -130,10 +145,10 @@ def mlflow_server(folder, database=None):
 @contextlib.contextmanager
 def ray_cluster(folder, cpus, settings):
     """A Ray head node, `settings` in its environment: (addresses of dashboard and GCS, its temporary folder)."""
-    names = "port dashboard-port ray-client-server-port node-manager-port object-manager-port runtime-env-agent-port "
-    names += "dashboard-agent-listen-port dashboard-agent-grpc-port metrics-export-port"
-    ports = free_ports(len(names.split()) + 40)
-    flags = [f"--{name}={port}" for name, port in zip(names.split(), ports, strict=False)]
+    # What has a fixed port by default, or must be known here. Ray's other servers let the kernel choose theirs.
+    names = "port dashboard-port ray-client-server-port dashboard-agent-listen-port".split()  # noqa: SIM905
+    ports = free_ports(len(names) + 40)
+    flags = [f"--{name}={port}" for name, port in zip(names, ports, strict=False)]
     workers = ",".join(map(str, ports[len(flags) :]))
     log = folder / "ray-head.log"
     # Sockets lie below the temporary folder, and their paths may have 107 characters only.
@@ -147,7 +162,7 @@ def ray_cluster(folder, cpus, settings):
         # Asked to end, a head drains itself for half a minute.
         with process(command, log, environment, folder, grace_s=0) as head:
             token = settings.get("RAY_AUTH_TOKEN")
-            address = {name: f"127.0.0.1:{port}" for name, port in zip(names.split(), ports, strict=False)}
+            address = {name: f"127.0.0.1:{port}" for name, port in zip(names, ports, strict=False)}
             dashboard = f"http://{address['dashboard-port']}"
             wait_for(f"{dashboard}/api/jobs/", head, log, token)
             # It is the node's agent that starts a job.
