@@ -14,6 +14,11 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping
 
+LESS_MEMORY = (
+    "The same command goes on with less memory: --chunk 64 encodes 64 windows of a batch at once, --gpus-per-worker 1 "
+    "gives a lane a GPU of its own"
+)
+
 
 class Lost(Exception):
     """To be tried again in a fresh lane."""
@@ -34,9 +39,13 @@ def is_rays(error: BaseException) -> bool:
 
 def of_worker(error: Exception, seed: int | None, tracking_is_away: bool) -> Lost | JobFailed:
     """What an exception in a worker's job means; call it while the exception is handled."""
-    from tclap import distributed  # imports torch, which a lane's own process does without
+    import torch  # which a lane's own process does without
+
+    from tclap import distributed
 
     reason = f"{type(error).__name__}: {error}"
+    if isinstance(error, torch.OutOfMemoryError):
+        reason += f". {LESS_MEMORY}"
     if is_rays(error) or distributed.lost_a_peer(error) or tracking_is_away:
         return Lost(reason)
     return JobFailed(reason, traceback.format_exc(), seed)

@@ -1,5 +1,7 @@
 """What is a bug and what is tried again: of one worker's error, and of the errors of a group."""
 
+import re
+
 import pytest
 import ray
 import torch
@@ -7,6 +9,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from requests.exceptions import ConnectionError as NoConnection
 
+from tclap.flags import SweepSettings
 from tclap.lanes.failures import JobFailed, Lost, is_rays, of_group, of_worker
 from tclap.tracking import runs
 from tests.integration.services import free_ports
@@ -22,13 +25,23 @@ def raised(error, away=False):
         return of_worker(caught, 3, away)
 
 
-@pytest.mark.parametrize("error", [ValueError("wrong"), MemoryError("all of it"), torch.OutOfMemoryError("of the GPU")])
+@pytest.mark.parametrize("error", [ValueError("wrong"), MemoryError("all of it")])
 def test_an_error_of_the_jobs_own_code_is_a_bug_with_its_traceback(error):
     failed = raised(error)
     assert isinstance(failed, JobFailed)
     assert failed.reason == f"{type(error).__name__}: {error}"
     assert "Traceback (most recent call last)" in failed.trace
     assert failed.seed == 3
+
+
+def test_memory_of_a_gpu_that_does_not_suffice_names_the_flags_that_need_less():
+    failed = raised(torch.OutOfMemoryError("CUDA out of memory"))
+    assert isinstance(failed, JobFailed)
+    assert failed.reason.startswith("OutOfMemoryError: CUDA out of memory. ")
+    flags = re.findall(r"--[a-z-]+ \d+", failed.reason)
+    assert [flag.split()[0] for flag in flags] == ["--chunk", "--gpus-per-worker"]
+    settings = SweepSettings(**{name[2:].replace("-", "_"): float(n) for name, n in (flag.split() for flag in flags)})
+    assert settings.identity() == SweepSettings().identity()  # so the sweep goes on under its name
 
 
 @pytest.mark.parametrize("error", [PEER_GONE, ray.exceptions.ActorDiedError()], ids=["a peer", "a process of Ray's"])
