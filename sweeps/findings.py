@@ -19,6 +19,7 @@ again is compared with it, digit by digit.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -194,6 +195,7 @@ def base_scores(sweep: Place, workspace: Workspace, configuration: Configuration
 
 def main() -> int:
     settings = parse(FindingsSettings)
+    _forget_environment()
     planned = list(units(settings))
     kept = read_study(settings.csv)
     left = [unit for unit in planned if not (_is_kept(unit, kept) if settings.go_on else _is_done(unit, settings))]
@@ -205,6 +207,14 @@ def main() -> int:
     code = 0 if settings.render else _run(left, settings.hours)
     _render(settings, planned, kept)
     return code
+
+
+def _forget_environment() -> None:
+    """A sweep of the study is its flags, whatever TCLAP_DATA or TCLAP_TAKES say: those are this script's alone."""
+    of_the_machine = {"workers", "use_gpu", "gpus_per_worker", "concurrent_trials", "cache", "chunk", "mlflow_page"}
+    others = {f"TCLAP_{name}".upper() for name in SweepSettings.model_fields.keys() - of_the_machine}
+    for name in [name for name in os.environ if name.upper() in others]:
+        del os.environ[name]
 
 
 def _is_done(unit: Unit, settings: FindingsSettings) -> bool:
@@ -259,7 +269,9 @@ def page_from(frame: pd.DataFrame, planned: list[Unit]) -> tuple[str, int]:
     ended = set(shown[SWEEP])
     missing = [unit.name for unit in planned if unit.name not in ended]
     partly = [unit.name for unit in planned if unit.name in ended and not _is_kept(unit, shown)]
-    return page_of(shown, len(planned), missing, partly), len(ended)
+    rotated = [unit.flags for unit in planned if unit.part not in ("row-o", "timing")]
+    test_per_train = max((len(flags["eval_folds"]) / len(flags["train_folds"]) for flags in rotated), default=0.0)
+    return page_of(shown, len(planned), missing, partly, test_per_train), len(ended)
 
 
 def _lines(settings: FindingsSettings, planned: list[Unit]) -> Iterator[Line]:

@@ -89,6 +89,24 @@ def test_flags_of_the_environment_and_the_home_folder_are_read_as_in_every_sweep
         assert f"-fold{fold}-batch64-seed{seed} {words}" in command
 
 
+def test_what_the_environment_says_of_real_sound_does_not_reach_the_synthetic_sweeps(
+    script: ModuleType, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def plan() -> list[set[str]]:
+        settings = script.FindingsSettings(part=("timing",), seeds=(0,), storage=tmp_path)
+        return [unit.hashes() for unit in script.units(settings)]
+
+    expected = plan()
+    monkeypatch.setenv("TCLAP_USE_GPU", "true")  # of the machine, so it stays
+    for name, value in {"DATA": root, "takes": 9, "STEPS_A": 9, "BASE_STEPS": 9, "HOLDOUT_CLASSES": 1}.items():
+        monkeypatch.setenv(f"TCLAP_{name}", str(value))
+    assert plan() != expected
+    assert run(script, monkeypatch, "--part", "timing", "--seeds", "0", "--storage", tmp_path, "--dry-run") == 0
+    assert plan() == expected
+    assert SweepSettings().data is None
+    assert SweepSettings().use_gpu
+
+
 def test_real_sound_needs_its_data(script: ModuleType, root: Path, tmp_path: Path) -> None:
     with pytest.raises(script.InputError, match="the parts esc50 need ESC-50: --data"):
         list(script.units(script.FindingsSettings(part=("esc50",), storage=tmp_path)))

@@ -123,15 +123,23 @@ def t_half_width(values: np.ndarray) -> float:
     return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
 
 
-def paired_t(difference: np.ndarray) -> tuple[float, float, float]:
+def paired_t(difference: np.ndarray, test_per_train: float = 0.0) -> tuple[float, float, float]:
     """95% t-interval (low, high) of the mean of paired differences [n], and the two-sided p of a mean of 0.
+
+    test_per_train: of differences from n folds, each of which was trained on clips of the others: how many test clips
+    come to one training clip. Such differences are not independent, so the variance of their mean is taken as
+    s² (1/n + test_per_train) instead of s²/n (the corrected resampled t-test: Nadeau and Bengio, Inference for the
+    Generalization Error, Machine Learning 52, 2003).
 
     All NaN if n < 2, or if the differences are the same but for rounding: what does not vary cannot be tested.
     """
-    if len(difference) < 2 or np.ptp(difference) <= ROUNDING:
+    n = len(difference)
+    if n < 2 or np.ptp(difference) <= ROUNDING:
         return math.nan, math.nan, math.nan
-    mean, half = float(difference.mean()), t_half_width(difference)
-    return mean - half, mean + half, float(stats.ttest_1samp(difference, 0.0).pvalue)
+    mean, wider = float(difference.mean()), math.sqrt(1 + n * test_per_train)
+    half = t_half_width(difference) * wider
+    t = float(stats.ttest_1samp(difference, 0.0).statistic) / wider
+    return mean - half, mean + half, float(2 * stats.t.sf(abs(t), n - 1))
 
 
 def holm(p: np.ndarray, comparisons: int | None = None) -> np.ndarray:

@@ -1,12 +1,14 @@
 """The tables and claims of docs/findings.md, from the results of the study's sweeps (`sweeps/findings.py`).
 
 A value is a mean over evaluation folds, each of which is a mean over its seeds and batch sizes, and its interval is the
-95% t-interval over folds: seeds of one fold share their questions. If there is one fold alone, the seeds, which draw
-base, composites and batches anew, take their place. What rests on neither has no interval, and says so.
+95% t-interval over folds: seeds of one fold share their questions. Folds train on each other's clips, and interval and
+p are corrected for that (`statistics.paired_t`). If there is one fold alone, the seeds, which draw base, composites and
+batches anew, take their place. What rests on neither, or does not vary, has no interval, and says so.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from tclap.evaluation.order import CASES
-from tclap.evaluation.statistics import holm, paired_t, t_half_width
+from tclap.evaluation.statistics import holm, paired_t
 from tclap.report.published import table4_rows
 
 Where = Mapping[str, object]  # column -> value: which rows of the frame
@@ -51,15 +53,15 @@ class Estimate:
     agree: str = ""  # how many of the fold and seed cells have the mean's sign
 
 
-def estimate(values: pd.DataFrame) -> Estimate:
-    """Of the column `value` of rows that have `fold` and `seed`."""
+def estimate(values: pd.DataFrame, test_per_train: float = 0.0) -> Estimate:
+    """Of the column `value` of rows that have `fold` and `seed`; `test_per_train` is that of `paired_t`, for folds."""
     cells = values.groupby(["fold", "seed"])["value"].mean()
     unit = "fold" if values["fold"].nunique() > 1 else "seed"
     means = cells.groupby(unit).mean()
     mean = float(means.mean())
-    p = paired_t(means.to_numpy())[2]
-    agree = f"{int((np.sign(cells) == np.sign(mean)).sum())} of {len(cells)}"
-    return Estimate(mean, t_half_width(means.to_numpy()), len(means), unit, p, agree)
+    low, _, p = paired_t(means.to_numpy(), test_per_train if unit == "fold" else 0.0)
+    agree = f"{int((cells * mean > 0).sum())} of {len(cells)}"
+    return Estimate(mean, mean - low, len(means), unit, p, agree)
 
 
 def select(frame: pd.DataFrame, where: Where) -> pd.DataFrame:
@@ -87,10 +89,10 @@ def differences(frame: pd.DataFrame, claim: Claim) -> pd.DataFrame:
     return merged[["fold", "seed"]].assign(value=value).dropna()
 
 
-def claims_table(frame: pd.DataFrame, claims: Sequence[Claim]) -> pd.DataFrame:
+def claims_table(frame: pd.DataFrame, claims: Sequence[Claim], test_per_train: float = 0.0) -> pd.DataFrame:
     """A line for each claim that has rows: its difference, interval and p, by Holm's procedure over all these lines."""
     found = [(claim, differences(frame, claim)) for claim in claims]
-    made = [(claim, estimate(values)) for claim, values in found if len(values)]
+    made = [(claim, estimate(values, test_per_train)) for claim, values in found if len(values)]
     adjusted = holm(np.array([one.p for _, one in made]))
     rows = []
     for (claim, one), p in zip(made, adjusted, strict=True):
@@ -135,14 +137,18 @@ def _papers(claim: Claim) -> float | None:
 
 
 def _interval(one: Estimate) -> str:
-    return f"{one.mean - one.half:+.1f} to {one.mean + one.half:+.1f}" if np.isfinite(one.half) else "none: one alone"
+    if math.isnan(one.half):
+        return "none: one alone" if one.units == 1 else "none: no spread"
+    return f"{one.mean - one.half:+.1f} to {one.mean + one.half:+.1f}"
 
 
 def _cell(one: Estimate) -> str:
     return f"{one.mean:.1f} ± {one.half:.1f}" if np.isfinite(one.half) else f"{one.mean:.1f}"
 
 
-def row_table(frame: pd.DataFrame, by: Sequence[str], columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
+def row_table(
+    frame: pd.DataFrame, by: Sequence[str], columns: Sequence[str] = COLUMNS, test_per_train: float = 0.0
+) -> pd.DataFrame:
     """A line for each combination of `by`, in the order of the frame: each column's mean ± half of its interval."""
     shown = [name for name in columns if name in frame and frame[name].notna().any()]
     rows = []
@@ -152,7 +158,7 @@ def row_table(frame: pd.DataFrame, by: Sequence[str], columns: Sequence[str] = C
         cells = {}
         for name in shown:
             known = group.assign(value=group[name]).dropna(subset=["value"])
-            cells[name] = _cell(estimate(known)) if len(known) else ""
+            cells[name] = _cell(estimate(known, test_per_train)) if len(known) else ""
         rows.append({**settings, **cells})
     return pd.DataFrame(rows)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from tclap.config import Configuration
 from tclap.report.findings import (
     ALPHAS,
     CHANGES,
+    COLUMNS,
     OTHER_CASES,
     ROW,
     Claim,
@@ -148,8 +150,11 @@ def _claims_under(data: str, timing: str, title: str) -> list[Claim]:
     return found
 
 
-def page_of(frame: pd.DataFrame, planned: int, missing: Sequence[str], partly: Sequence[str] = ()) -> str:
-    """The generated part. missing: sweeps of the plan without a result; partly: those that lack some."""
+def page_of(
+    frame: pd.DataFrame, planned: int, missing: Sequence[str], partly: Sequence[str] = (), test_per_train: float = 0.0
+) -> str:
+    """The generated part. missing: sweeps of the plan without a result; partly: those that lack some; test_per_train:
+    test clips to each training clip of a fold."""
     ran = f"{planned - len(missing)} of the {planned} sweeps of the plan have results."
     parts = ["## What teaches order", ran]
     if missing:
@@ -160,13 +165,14 @@ def page_of(frame: pd.DataFrame, planned: int, missing: Sequence[str], partly: S
         return "\n\n".join([*parts, "Nothing has been run yet."])
     parts.append(
         "Percent. A cell is a mean over folds, each the mean over its seeds and batch sizes, ± half of its 95% "
-        "t-interval over folds; with one fold, over seeds. Seeds draw base, composites and batches anew. Made by "
-        "`python sweeps/findings.py`; a sweep's own report lies in its folder below `runs/`."
+        "t-interval over folds; with one fold, over seeds; none if nothing varies. Seeds draw base, composites and "
+        f"batches anew. {_corrected(test_per_train)}Made by `python sweeps/findings.py`; a sweep's own report lies in "
+        "its folder below `runs/`."
     )
     for title, where, by, columns in _tables():
         rows = select(frame, where)
         if len(rows):
-            table = row_table(rows, by, columns) if columns else row_table(rows, by)
+            table = row_table(rows, by, columns or COLUMNS, test_per_train)
             parts += [f"### {title}", markdown([text_grid(table)])]
     taught = select(frame, {"row_o": "printed", "stage": TRAINED})
     if len(taught):
@@ -182,10 +188,22 @@ def page_of(frame: pd.DataFrame, planned: int, missing: Sequence[str], partly: S
         ("The questions, asked before it ran", QUESTIONS_NOTE, claims()),
         ("Asked when half of it had run: the same under the paper's timing", LATER_NOTE, later_claims()),
     ):
-        answered = claims_table(frame, asked)
+        answered = claims_table(frame, asked, test_per_train)
         if len(answered):
             parts += [f"### {title}", note, markdown([text_grid(answered)])]
     return "\n\n".join(parts)
+
+
+def _corrected(test_per_train: float) -> str:
+    """What is said of intervals over folds that train on each other's clips."""
+    if not test_per_train:
+        return ""
+    wider = math.sqrt(1 + 3 * test_per_train)
+    return (
+        "Folds train on each other's clips, so they are not independent: interval and p have the correction of Nadeau "
+        f"and Bengio (2003; {test_per_train:g} clips are scored for each that is trained on, so an interval over three "
+        f"folds is {wider:.2f} times as wide as the plain one). "
+    )
 
 
 def _grouped(names: Sequence[str]) -> str:

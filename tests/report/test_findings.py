@@ -35,6 +35,26 @@ def test_folds_are_the_unit_and_seeds_of_one_fold_are_one_value() -> None:
     assert (one.units, one.unit, one.agree) == (3, "fold", "3 of 4")
 
 
+def test_folds_that_train_on_each_others_clips_have_wider_intervals_and_seeds_do_not() -> None:
+    values = rows({(2, 0): 2.0, (3, 1): 5.0, (4, 2): 3.0})
+    plain, corrected = estimate(values), estimate(values, test_per_train=0.5)
+    assert corrected.half == pytest.approx(plain.half * np.sqrt(1 + 3 * 0.5))
+    # By the formula of Nadeau and Bengio (2003).
+    t = values["value"].mean() / np.sqrt((1 / 3 + 0.5) * values["value"].var(ddof=1))
+    assert corrected.p == pytest.approx(2 * stats.t.sf(t, 2))
+    seeds = rows({(4, 0): 1.0, (4, 1): 3.0})
+    assert estimate(seeds, test_per_train=0.5) == estimate(seeds)
+
+
+def test_what_does_not_vary_has_no_interval_and_agrees_with_nothing() -> None:
+    same = estimate(rows({(4, 0): 0.0, (4, 1): 0.0, (4, 2): 0.0}))
+    assert (same.mean, same.agree) == (0.0, "0 of 3")
+    assert np.isnan([same.half, same.p]).all()
+    table = claims_table(frame(), [Claim("?", "1", {"stage": "B"}, {"stage": "base"})])
+    assert table.loc[0, ["difference", "95% interval", "p (Holm)"]].tolist() == ["-10.0", "none: no spread", "n/a"]
+    assert row_table(frame(), ["stage"], ("3A",))["3A"].tolist()[1] == "20.0"  # B's, in every fold
+
+
 def test_seeds_take_the_place_of_folds_and_one_of_each_has_no_interval() -> None:
     seeds = estimate(rows({(4, 0): 1.0, (4, 1): 3.0}))
     assert (seeds.units, seeds.unit) == (2, "seed")
