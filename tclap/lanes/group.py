@@ -9,6 +9,7 @@ from typing import Any
 
 import ray
 import ray.train
+import ray.train.torch
 
 from tclap.lanes.failures import JobFailed, Lost, of_group
 from tclap.lanes.mailbox import Report
@@ -16,6 +17,9 @@ from tclap.lanes.trainer import LaneTrainer
 from tclap.sweep.sweep import Sweep
 
 LOOK_EVERY_S = 1.0
+# How long workers wait in a collective for one that works alone (retrieval, what is made for an object store). A worker
+# that dies ends the group whatever this is.
+PEERS_WAIT_S = 6 * 3600
 GRACE_S = 20.0  # for workers that were told that there are no more jobs
 
 
@@ -74,9 +78,11 @@ class Group:
             run_config=ray.train.RunConfig(
                 name=self._name,
                 storage_path=f"{self._sweep.folder}/ray",
-                # Train cannot tell a bug from a lost worker, and its retries would multiply Tune's.
-                failure_config=ray.train.FailureConfig(max_failures=0),
+                # Train cannot tell a bug from a lost worker, and its retries would multiply Tune's. A group that it
+                # started again, on a node that is about to go, would take the lane's first job once more.
+                failure_config=ray.train.FailureConfig(max_failures=0, max_preemption_failures=0),
             ),
+            torch_config=ray.train.torch.TorchConfig(timeout_s=PEERS_WAIT_S),
         )
         try:
             trainer.fit()

@@ -19,8 +19,6 @@ from tclap.sweep.job import FAILED, Job
 from tclap.sweep.sweep import Sweep
 
 log = logging.getLogger(__name__)
-# What a lane's own process takes. With a whole CPU, lanes and workers would wait for each other for ever.
-LANE_RESOURCES = {"node:__internal_head__": 0.001}
 
 
 class Lane(tune.Trainable):

@@ -13,6 +13,8 @@ from typing import Any
 import ray
 
 Report = dict[str, Any]
+# Ray puts an actor without resources on any node, and every lane would be lost with that one.
+ON_HEAD = {"node:__internal_head__": 0.001}
 
 
 class Mailbox:
@@ -69,7 +71,7 @@ class Mailbox:
 def open_mailbox() -> ray.actor.ActorHandle:
     """Start the sweep's mailbox; it ends with this process. Ray starts it again if it dies."""
     actor = ray.remote(Mailbox).options(
-        num_cpus=0, max_restarts=-1, max_concurrency=1000, scheduling_strategy="DEFAULT"
+        num_cpus=0, resources=ON_HEAD, max_restarts=-1, max_concurrency=1000, scheduling_strategy="DEFAULT"
     )
     handle: ray.actor.ActorHandle = actor.remote()
     return handle

@@ -71,6 +71,8 @@ class SourceSearcher(Searcher):
         if isinstance(job, Job) and self._is_paused(job.hash):
             self._put_down.append(job)
             return WAIT
+        if job is None and self._jobs:
+            return WAIT  # what runs may be paused, and what is paused may be resumed
         # What is left waits for what is paused: the next start goes on with it.
         return None if job == WAIT and self._put_down and not self._jobs else job
 

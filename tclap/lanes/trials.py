@@ -11,8 +11,9 @@ import ray
 from ray import tune
 
 from tclap.lanes.kept import lanes_are_kept
-from tclap.lanes.lane import LANE_RESOURCES, Lane
+from tclap.lanes.lane import Lane
 from tclap.lanes.leftovers import Leftovers
+from tclap.lanes.mailbox import ON_HEAD
 from tclap.lanes.searcher import SourceSearcher
 from tclap.sweep.job import Job
 from tclap.sweep.sweep import Sweep
@@ -37,7 +38,8 @@ def run_trials(
         return f"prepare-{next(number)}" if job.prepares else job.hash
 
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(Lane, sweep=sweep, mailbox=mailbox), LANE_RESOURCES),
+        # With a whole CPU for each lane, lanes and workers would wait for each other for ever.
+        tune.with_resources(tune.with_parameters(Lane, sweep=sweep, mailbox=mailbox), ON_HEAD),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             num_samples=-1,  # the searcher says when it is finished

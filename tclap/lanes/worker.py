@@ -41,6 +41,7 @@ from tclap.training import checkpoint
 from tclap.training.stage import State
 
 STATE_EVERY_STEPS = 50
+STALE_S = 120.0  # for so long a shared folder may show a worker what it was before; NFS keeps that for a minute
 POLL_S = 1.0  # how often the stop file is looked for, and progress told
 
 
@@ -94,13 +95,15 @@ class Desk:
         parent = job.configuration.parent
         if parent is not None:
             missing = [s for s in job.seeds if read_result(seed_folder(self._folder, parent, s)) is None]
-            if missing:
+            if missing := distributed.from_first(missing):
                 reason = f"its stage-A run {job.parent} is not done for seeds {missing}"
                 return {"outcome": FAILED, "reason": reason, "trace": reason, "seed": None}
         for number, seed in enumerate(distributed.from_first(seeds_left(job.seeds, self._done(job)))):
             self._seed = seed
             if self._train_seed(job, seed, steps_before=number * job.configuration.optimiser.steps):
                 break  # the seed that was stopped early decides for the others
+        if distributed.rank() != 0:  # the first worker reports, and storage may not show these its results yet
+            return {"outcome": DONE}
         done = self._done(job)
         stopped = [result.stopped_at for result in done if result.stopped_at is not None]
         early = {"stopped_at": stopped[0]} if stopped else {}
@@ -122,7 +125,7 @@ class Desk:
         """Train and score a seed; whether it was stopped early."""
         configuration, workspace = job.configuration, self._open_workspace()
         place = seed_folder(self._folder, configuration, seed)
-        resume = self._state_in(place)
+        resume = self._resumed(place)
         if distributed.rank() == 0:
             drop_result(place)  # of one that was stopped early, and goes on
         parent = configuration.parent
@@ -209,6 +212,21 @@ class Desk:
         if result.stopped_at is None:
             drop_state(place)
 
+    def _resumed(self, place: Place) -> State | None:
+        """Where the seed goes on: on every worker where the first one does, or they would train on different batches.
+
+        Raises Lost where storage shows this worker another state for too long.
+        """
+        state = self._state_in(place)
+        (first,) = distributed.from_first([_step(state)])
+        give_up = time.monotonic() + STALE_S
+        while _step(state) != first:
+            if time.monotonic() > give_up:
+                raise Lost(f"{place} shows this worker the state of step {_step(state)}, the first one step {first}")
+            time.sleep(POLL_S)
+            state = self._state_in(place)
+        return state
+
     def _state_in(self, place: Place) -> State | None:
         try:
             return read_state(place)
@@ -271,6 +289,11 @@ class Desk:
     def _note(self, text: str) -> None:
         """A line for the user."""
         self._mailbox.note.remote(text)
+
+
+def _step(state: State | None) -> int:
+    """The step that a seed goes on from; -1 where it starts."""
+    return -1 if state is None else int(state["step"])
 
 
 def workspace_of(sweep: Sweep, say: Callable[[str], None]) -> Workspace:

@@ -140,6 +140,23 @@ def test_a_job_that_is_paused_before_it_began_is_passed_over_and_the_sweep_ends_
     assert scene.ask() == Searcher.FINISHED  # its child cannot run either
 
 
+def test_a_job_that_is_resumed_while_the_last_one_runs_goes_on(scene):
+    scene.prepare()
+    stage_a, alone = scene.ask(), scene.ask()
+    scene.finish(*stage_a)
+    scene.paused.add(alone[1].hash)
+    scene.end(alone[0], "stopped")
+    child = scene.ask()
+    assert scene.ask() is None  # nothing else is left, but what is paused may be resumed
+    scene.paused.clear()
+    again = scene.ask()
+    assert again[1] == alone[1]
+    assert scene.ask() is None  # and what runs may be paused
+    scene.finish(*child)
+    scene.finish(*again)
+    assert scene.ask() == Searcher.FINISHED
+
+
 def test_a_paused_sweep_waits_and_does_not_end(scene):
     scene.prepare()
     scene.paused.add(EVERYTHING)

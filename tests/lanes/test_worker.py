@@ -7,14 +7,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tclap.config import Configuration, OptimiserSettings, StageASettings
 from tclap.data import dataset as datasets
 from tclap.data import layouts
 from tclap.lanes import worker
+from tclap.lanes.failures import Lost
 from tclap.lanes.worker import Desk
 from tclap.places import seed_folder
 from tclap.sweep.job import DONE, Job
 from tclap.sweep.ledger import Result, drop_result, read_details, read_ledger
 from tclap.sweep.rungs import Rungs
+from tclap.sweep.state import write_state
 from tclap.sweep.sweep import Sweep
 from tclap.tracking import runs
 from tclap.tracking.history import read_history
@@ -174,3 +177,35 @@ def test_a_trial_that_others_have_left_behind_stops_at_the_rung_and_tables_say_s
     client = runs.connect(made.tracking_uri, Path(made.folder))[0]
     frame = read_sweep(client, made.experiment_id, "rung").frame()
     assert sorted(frame["stopped_at"].fillna(0)) == [0, 2]
+
+
+def test_a_worker_believes_the_first_one_where_storage_shows_it_less(
+    made: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that sees neither the results of stage A nor its own has no job that failed, and nothing to report."""
+    sweep = renamed(made, "older")
+    monkeypatch.setattr(worker.distributed, "rank", lambda: 1)
+    monkeypatch.setattr(worker.distributed, "from_first", lambda value: [])
+    of_a = {"stage_a": StageASettings(), "optimiser_a": OptimiserSettings(steps=3)}
+    both = Configuration(**{**dict(CONFIGURATION), "stages": "AB", **of_a})
+    assert desk(sweep).do(Job(both, (0,))) == {"outcome": DONE}
+
+
+def test_workers_go_on_from_the_same_step(made: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = seed_folder(Path(renamed(made, "same-step").folder), CONFIGURATION, 0)
+    monkeypatch.setattr(worker.distributed, "from_first", lambda value: [100])
+    slept = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        write_state(place, {"step": 50 * len(slept), "model": {}, "optimiser": {}})
+
+    monkeypatch.setattr(worker.time, "sleep", sleep)
+    resumed = desk(made)._resumed(place)
+    assert resumed is not None
+    assert resumed["step"] == 100
+    assert len(slept) == 2  # it saw none, then an older one
+    monkeypatch.setattr(worker, "STALE_S", -1.0)
+    monkeypatch.setattr(worker.distributed, "from_first", lambda value: [-1])
+    with pytest.raises(Lost, match="the state of step 100, the first one step -1"):
+        desk(made)._resumed(place)
