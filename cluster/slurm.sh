@@ -24,6 +24,9 @@ fi
 run=()
 [[ -z ${TCLAP_SIF:-} ]] || run=(apptainer exec --nv --bind "$PWD${TCLAP_BIND:+,$TCLAP_BIND}" "$TCLAP_SIF")
 
+# Since 22.05 srun does not take it from sbatch, and a task has one core.
+export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}
+
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 step=(srun --overlap --ntasks-per-node=1)
 ip=$("${step[@]}" --nodes=1 --ntasks=1 --nodelist="${nodes[0]}" hostname --ip-address | tr ' ' '\n' | grep -m1 -F .)

@@ -19,14 +19,17 @@ STORAGE/
 
 from __future__ import annotations
 
+import errno
+import functools
 import os
 import shutil
+import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, ParamSpec
 
 from pydantic import AfterValidator, BeforeValidator
 from upath import UPath
@@ -34,6 +37,13 @@ from upath import UPath
 from tclap.config import Configuration, config_hash
 from tclap.errors import InputError
 
+P = ParamSpec("P")
+# What a file server or an object store says that is away; s3fs makes EIO and EREMOTEIO of a store's own failures.
+AWAY = frozenset(
+    getattr(errno, name)
+    for name in ("EIO", "EREMOTEIO", "ESTALE", "ETIMEDOUT", "EHOSTDOWN", "EHOSTUNREACH", "ENETUNREACH", "ECONNRESET")
+    if hasattr(errno, name)
+)
 RESULT, DETAILS, STATE = "result.json", "details.json", "state.pt"
 Place = Path | UPath  # a UPath of a local folder is a Path, too
 # Of a flag: no shell expands `~` in `--data=~/esc50`, or in a variable that a file sets.
@@ -127,6 +137,29 @@ def stop_file(sweep: Place) -> Place:
 
 def stop_requested(sweep: Place) -> bool:
     return stop_file(sweep).exists()
+
+
+def does_not_answer(error: BaseException) -> bool:
+    """Whether storage failed for a reason that passes: a file server or an object store that is away for a while."""
+    botocore: Any = sys.modules.get("botocore.exceptions")  # where there is none, no store was asked
+    if botocore and isinstance(error, (botocore.ConnectionError, botocore.HTTPClientError)):
+        return True
+    return isinstance(error, OSError) and error.errno in AWAY
+
+
+def unless_away(look: Callable[P, bool], otherwise: bool) -> Callable[P, bool]:
+    """`look`, but `otherwise` while the storage does not answer."""
+
+    @functools.wraps(look)
+    def looked(*args: P.args, **kwargs: P.kwargs) -> bool:
+        try:
+            return look(*args, **kwargs)
+        except Exception as error:
+            if not does_not_answer(error):
+                raise
+            return otherwise
+
+    return looked
 
 
 def check_writable(folder: Place) -> None:

@@ -15,7 +15,7 @@ from tclap.data.layouts import read_index
 from tclap.evaluation.zste import BOUNDS
 from tclap.lanes.start import Start, Store
 from tclap.lanes.stopping import this_command
-from tclap.places import staged
+from tclap.places import does_not_answer, staged
 from tclap.report.behind import Behind, look_behind
 from tclap.report.curves import MOST_CURVES, history_frame
 from tclap.report.grid import About, Grid, has_order
@@ -41,6 +41,7 @@ from tclap.tracking.history import read_history
 from tclap.tracking.system import SystemMetrics
 
 NOTE_EVERY_S, PAGE_EVERY_S = 5.0, 60.0  # a page takes a second to draw
+AWAY_S = 600.0  # until MLflow is asked again that did not answer
 SHARE = 0.05  # of the time that showing may take, while thousands of configurations make it long
 REPORT, ORDER = "report.html", "order.png"
 OLDER = ("zste/temporal", "zste/1")  # ranks results that were made before order had a measure of its own
@@ -88,18 +89,20 @@ class Board:
         began = time.monotonic()
         if began < self._next_note_at:
             return False
-        frame = self._frame()
         try:
+            frame = self._frame()
             self._write_note(frame, status)
             self._system.log_when_due()
+            if len(frame) and began > self._next_page_at:
+                with staged(self._start.settings.sweep_folder) as written:
+                    self._write_page(frame, status, written)
+                self._next_page_at = began + PAGE_EVERY_S
         except Exception as error:
-            if not tracking.is_away(error):
+            if not (tracking.is_away(error) or does_not_answer(error)):
                 raise
-            return False  # it is shown when MLflow is back
-        if len(frame) and began > self._next_page_at:
-            with staged(self._start.settings.sweep_folder) as written:
-                self._write_page(frame, status, written)
-            self._next_page_at = began + PAGE_EVERY_S
+            # It is shown when MLflow and storage are back. Whoever asks waits for minutes, and the sweep with him.
+            self._next_note_at = time.monotonic() + AWAY_S
+            return False
         ended = time.monotonic()
         self._next_note_at = ended + max(NOTE_EVERY_S, (ended - began) / SHARE)
         return True

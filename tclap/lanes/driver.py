@@ -25,7 +25,7 @@ from tclap.lanes import preflight
 from tclap.lanes.board import Board
 from tclap.lanes.start import Start, Store, claimed, open_store, sweep_of
 from tclap.lanes.stopping import say_how_to_go_on, stopping_cleanly
-from tclap.places import at, stop_requested
+from tclap.places import at, stop_requested, unless_away
 from tclap.sweep.adaptive import AdaptiveSource
 from tclap.sweep.best_so_far import BestSoFar
 from tclap.sweep.job import Job
@@ -207,8 +207,9 @@ def run_jobs(start: Start, work: Work) -> Spent:
                 console.print(f"base model and features ready in {ready_s[0]:.0f} s")
 
             shared = shared_settings(work.examples)
-            stopped = functools.partial(stop_requested, at(sweep.folder))
-            waits = functools.partial(is_paused, at(sweep.folder))
+            # No job is handed out while the storage is away.
+            stopped = unless_away(functools.partial(stop_requested, at(sweep.folder)), False)
+            waits = unless_away(functools.partial(is_paused, at(sweep.folder)), True)
             one_makes_all = sweep.origin is not None
             at_once = 1 if one_makes_all else lanes
             searcher = SourceSearcher(work.source, shared, at_once, ledger, stopped, waits, prepared)
@@ -253,7 +254,12 @@ def conclude(
     with tracking.answering(store.uri):
         board = Board(start, store, tried, objectives)
         status = "interrupted" if interrupted else f"{len(missing)} not done" if missing else "done"
-        board.write_files(table, status, searched)
+        try:
+            board.write_files(table, status, searched)
+        except Exception as error:
+            if not tracking.is_away(error):
+                store.client.set_terminated(store.run_id, "FAILED")
+            raise
         store.client.set_terminated(store.run_id, "KILLED" if interrupted else "FAILED" if missing else "FINISHED")
         console.print(f"files: {settings.sweep_folder}")
         _say_where(store, board, axes)

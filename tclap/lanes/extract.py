@@ -15,10 +15,10 @@ import filelock
 from ray.train.torch import get_device
 
 from tclap import distributed
-from tclap.cache import locked
+from tclap.cache import fetch, locked
 from tclap.config import Configuration
 from tclap.errors import InputError
-from tclap.experiment import Stopped, Workspace, base_of, prepare, shared_inputs
+from tclap.experiment import Stopped, Workspace, base_of, shared_inputs
 from tclap.features import (
     Extraction,
     audio_extraction,
@@ -48,11 +48,7 @@ def make_shared(
     InputError if clips or weights cannot be used, and Stopped.
     """
     stopped = False
-    if origin is not None:
-        if distributed.rank() == 0:
-            tell("base model and features", 0)
-            prepare(workspace, configuration, get_device())
-    else:
+    if origin is None or distributed.rank() == 0:
         tell("base model", 0)
         model = checkpoint.load(base_of(workspace, configuration))
         model.module().to(get_device())
@@ -61,6 +57,7 @@ def make_shared(
             extraction = audio_extraction(
                 model, workspace.dataset, workspace.dataset_digest, composites, workspace.cache
             )
+            fetch(extraction.place)  # from the origin, where another node has published it
             stopped = stopped or not _take_part(extraction, model, workspace, should_stop, tell, note)
     if distributed.any_worker(stopped):
         raise Stopped("while features were computed; the chunks that are done stay")

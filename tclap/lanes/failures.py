@@ -4,7 +4,7 @@
 |---|---|---|
 | BUG | an error of the job's own code or data, a loss that is NaN, memory that does not suffice | the job has FAILED, with its traceback on its MLflow run, and is not tried again |
 | LOST | a worker, a lane, a node or the mailbox is gone, or a peer of this worker | Tune tries the job again in a fresh lane, from its last state |
-| AWAY | MLflow does not answer, though its client has tried for minutes | the same |
+| AWAY | MLflow does not answer, though its client has tried for minutes; or the storage does not | the same |
 
 A worker says which it was by the class that it raises: `JobFailed`, or `Lost` for the other two.
 """  # noqa: E501
@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
+
+from tclap.places import does_not_answer
 
 LESS_MEMORY = (
     "The same command goes on with less memory: --chunk 64 encodes 64 windows of a batch at once, --gpus-per-worker 1 "
@@ -46,7 +48,7 @@ def of_worker(error: Exception, seed: int | None, tracking_is_away: bool) -> Los
     reason = f"{type(error).__name__}: {error}"
     if isinstance(error, torch.OutOfMemoryError):
         reason += f". {LESS_MEMORY}"
-    if is_rays(error) or distributed.lost_a_peer(error) or tracking_is_away:
+    if is_rays(error) or distributed.lost_a_peer(error) or tracking_is_away or does_not_answer(error):
         return Lost(reason)
     return JobFailed(reason, traceback.format_exc(), seed)
 

@@ -27,7 +27,7 @@ from tclap.lanes.judge import RungJudge
 from tclap.lanes.looks import Looks
 from tclap.lanes.mailbox import Report
 from tclap.models.protocol import ContrastiveModel
-from tclap.places import Place, at, checkpoint_folder, fetched, seed_folder, staged, stop_requested
+from tclap.places import Place, at, checkpoint_folder, fetched, seed_folder, staged, stop_requested, unless_away
 from tclap.sweep.curve import best_metrics
 from tclap.sweep.job import DONE, FAILED, STOPPED, Job
 from tclap.sweep.ledger import Result, drop_result, read_result, seeds_left, to_json, write_details, write_result
@@ -276,7 +276,8 @@ class Desk:
             if distributed.rank() != 0 or time.monotonic() - looked < POLL_S:
                 return False
             looked = time.monotonic()
-            return self._stop() or is_paused(self._folder, job)
+            # Training does not need the storage, so it goes on while that is away.
+            return unless_away(self._stop, False)() or unless_away(is_paused, False)(self._folder, job)
 
         return asked
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
-from tclap.places import Place, write_atomically
+from tclap.places import Place, does_not_answer, write_atomically
 from tclap.sweep.job import Job
 
 LIVE = "live.json"
@@ -68,12 +68,19 @@ class Live:
             self._changed = True
 
     def write(self, status: str, ended: bool = False) -> None:
-        """Write, unless that was done just now, or nothing is new and the last word is fresh."""
+        """Write, unless that was done just now, nothing is new and the last word is fresh, or the storage is away."""
         now = self._now()
         if not ended and (now < self._next_at or not (self._changed or now > self._beat_at)):
             return
         jobs = [asdict(job) for job in self._jobs.values()]
-        write_atomically(self._file, json.dumps({"jobs": jobs, "status": status, "written_at": now, "ended": ended}))
+        said = json.dumps({"jobs": jobs, "status": status, "written_at": now, "ended": ended})
+        try:
+            write_atomically(self._file, said)
+        except Exception as error:
+            if not does_not_answer(error):
+                raise
+            self._next_at = now + BEAT_S
+            return
         self._changed = False
         self._next_at = now + max(WRITE_EVERY_S, (self._now() - now) / SHARE)
         self._beat_at = max(self._next_at, now + BEAT_S)

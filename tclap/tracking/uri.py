@@ -7,6 +7,7 @@ would name another database. Passwords are in addresses, so nothing here or else
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -133,6 +134,8 @@ def answering(uri: str) -> Iterator[None]:
     try:
         yield
     except ERRORS as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):  # whatever was written there
+            raise InputError(f"{error} (what is done stays; make room, and the same command goes on)") from error
         raise InputError(f"MLflow at {without_passwords(uri)}: {_why(error, uri)}") from error
 
 

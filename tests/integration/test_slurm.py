@@ -40,7 +40,7 @@ import ray
 from pydantic_settings import CliApp
 from tclap.console import run_or_exit
 from tclap.config import LossCoefficients
-from tclap.lanes.sweep import run_sweep
+from tclap.lanes.driver import run_sweep
 from tclap.flags import SweepSettings
 
 settings = CliApp.run(SweepSettings)

@@ -1,5 +1,6 @@
 """What people see of a sweep, written from real results in a real MLflow store, without Ray."""
 
+import errno
 import re
 import time
 from collections.abc import Iterator
@@ -9,11 +10,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from tclap.config import Configuration, LossCoefficients
+from tclap.errors import InputError
 from tclap.flags import SweepSettings
 from tclap.lanes import driver, worker
-from tclap.lanes.board import PAGE_EVERY_S, Board
+from tclap.lanes.board import AWAY_S, PAGE_EVERY_S, Board
 from tclap.lanes.start import Start, Store, claimed, open_store, sweep_of
 from tclap.sweep.job import Job
 from tclap.sweep.stopping import Guard
@@ -95,6 +99,42 @@ def test_the_parent_and_the_report_show_the_best(
         assert f"id={part}>" in shown
     assert 1 <= len(re.findall("src='data:audio/ogg", shown)) <= 15
     assert "Sounds: synthetic, made by tclap." in shown
+
+
+def test_mlflow_that_is_away_is_not_asked_again_for_minutes(
+    start: Start, configurations: list[Configuration], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time its client tries for minutes, and the sweep's loop waits with it."""
+    store = open_store(start)
+    board = Board(start, store, lambda: configurations, OBJECTIVES)
+    asked = []
+
+    def away(*_: object) -> None:
+        asked.append(time.monotonic())
+        raise MlflowException("no answer", TEMPORARILY_UNAVAILABLE)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.client, "set_tag", away)
+        assert not board.update("0 of 2")
+        assert not board.update("0 of 2")
+    assert len(asked) == 1
+    later = time.monotonic() + AWAY_S
+    monkeypatch.setattr("tclap.lanes.board.time.monotonic", lambda: later)
+    assert board.update("0 of 2")
+
+
+def test_a_full_disk_at_the_end_is_named_and_the_parent_does_not_stay_running(
+    start: Start, configurations: list[Configuration], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(start)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "table4.csv")
+
+    monkeypatch.setattr(Board, "write_files", full)
+    with pytest.raises(InputError, match=r"^\[Errno 28\] No space left on device: 'table4.csv' \(what is done stays"):
+        driver.conclude(start, lambda: configurations, OBJECTIVES, "table4", [], unfinished=False)
+    assert store.client.get_run(store.run_id).info.status == "FAILED"
 
 
 @pytest.mark.parametrize(("page", "said"), [("http://127.0.0.1:5000", True), ("http://box:8080", False)])

@@ -1,5 +1,6 @@
 """What is a bug and what is tried again: of one worker's error, and of the errors of a group."""
 
+import errno
 import re
 
 import pytest
@@ -44,7 +45,11 @@ def test_memory_of_a_gpu_that_does_not_suffice_names_the_flags_that_need_less():
     assert settings.identity() == SweepSettings().identity()  # so the sweep goes on under its name
 
 
-@pytest.mark.parametrize("error", [PEER_GONE, ray.exceptions.ActorDiedError()], ids=["a peer", "a process of Ray's"])
+@pytest.mark.parametrize(
+    "error",
+    [PEER_GONE, ray.exceptions.ActorDiedError(), OSError(errno.ESTALE, "Stale file handle")],
+    ids=["a peer", "a process of Ray's", "the storage"],
+)
 def test_what_is_gone_is_a_loss(error):
     assert isinstance(raised(error), Lost)
 

@@ -1,5 +1,6 @@
 """The files by which people steer a sweep, and the one that says how its jobs are."""
 
+import errno
 import json
 
 import pytest
@@ -84,6 +85,24 @@ def test_jobs_are_written_as_they_change_and_now_and_then_as_a_sign_of_life(tmp_
     live.write("done", ended=True)
     assert read_live(tmp_path).jobs[0].state == DONE
     assert not read_live(tmp_path).runs(clock[0])
+
+
+def test_a_storage_that_is_away_costs_signs_of_life_and_no_more(tmp_path, monkeypatch):
+    clock = [1000.0]
+    live = Live(tmp_path, lambda: clock[0])
+    live.tell(JOBS[0], "label", RUNNING, 14)
+    with monkeypatch.context() as patch:
+
+        def away(path, text):
+            raise OSError(errno.ESTALE, "Stale file handle")
+
+        patch.setattr("tclap.sweep.live.write_atomically", away)
+        live.write("1 running")
+    live.write("1 running")
+    assert read_live(tmp_path) is None, "it is not asked again at once"
+    clock[0] += BEAT_S
+    live.write("1 running")
+    assert read_live(tmp_path).jobs[0].state == RUNNING
 
 
 @pytest.mark.parametrize("text", [None, "", "{}", json.dumps({"jobs": [{"hash": "a"}]})])
