@@ -5,15 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tclap import features
+from tclap.cache import node_cache
 from tclap.data import compose
 from tclap.data.compose import Composites
 from tclap.data.dataset import Dataset
 from tclap.errors import InputError
+from tclap.experiment import Stopped, open_workspace
 from tclap.features import Extraction
-from tclap.lanes.extract import _compute_unless_taken
+from tclap.lanes import extract
+from tclap.lanes.extract import _compute_unless_taken, make_shared
 from tclap.models.mini import Mini
+from tclap.places import at
+from tests.tracking.conftest import configuration
 
 
 @pytest.fixture
@@ -60,3 +66,24 @@ def test_a_file_that_is_missing_otherwise_is_named(laid_out: Extraction, mini: M
     remove(laid_out.folder, "events-samples.npy")
     with pytest.raises(InputError, match=r"events-samples\.npy cannot be read"):
         _compute_unless_taken(laid_out, mini, 0)
+
+
+def test_what_one_worker_makes_for_an_object_store_can_be_stopped_and_is_fetched_by_other_nodes(
+    bucket: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extract, "get_device", lambda: torch.device("cpu"))
+    origin = at(f"{bucket}/extracted")
+
+    def make(node: str, stop: bool) -> list[str]:
+        """What was told while it was made, on a node with a cache of its own."""
+        told: list[str] = []
+        workspace = open_workspace(root, node_cache(tmp_path / node, origin))
+        tell = lambda what, n: told.append(what)  # noqa: E731
+        make_shared(workspace, configuration(3), str(origin), lambda: stop, tell, lambda line: None)
+        return told
+
+    with pytest.raises(Stopped, match="while features were computed"):
+        make("one", stop=True)
+    assert "features" in make("one", stop=False)
+    monkeypatch.setattr(extract, "compute_chunk", lambda *_: pytest.fail("it was computed before"))
+    assert make("other", stop=False) == ["base model"]
