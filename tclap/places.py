@@ -46,8 +46,17 @@ AWAY = frozenset(
 )
 RESULT, DETAILS, STATE = "result.json", "details.json", "state.pt"
 Place = Path | UPath  # a UPath of a local folder is a Path, too
+
+
+def _no_url(given: object) -> object:
+    """A Path made of a URL would be a folder of this machine that is named `s3:`."""
+    if "://" in str(given):
+        raise ValueError("a URL; this needs a file or folder that this machine sees")
+    return given
+
+
 # Of a flag: no shell expands `~` in `--data=~/esc50`, or in a variable that a file sets.
-UserPath = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))]
+UserPath = Annotated[Path, BeforeValidator(_no_url), AfterValidator(lambda path: Path(os.path.expanduser(path)))]
 UserPlace = Annotated[UPath, BeforeValidator(lambda text: at(str(text)))]  # or an s3:// URL
 PathOrName = Annotated[str, AfterValidator(os.path.expanduser)]  # a checkpoint folder, or another name of a model
 

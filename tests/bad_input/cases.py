@@ -196,6 +196,11 @@ CASES = [
     Case(SEARCH + "|--study|sqlite:///{folder}/none/s.db", "unable to open database file"),
     # stores
     Case("tclap|best|--name|s|--storage|{folder}/none", "no MLflow store at"),
+    Case("tclap|best|--name|s|--storage|s3://b/runs", "--storage 's3://b/runs': a URL; this needs a file"),
+    Case(
+        "table4.py|--data|s3://b/esc50|--storage|{storage}", "--data 's3://b/esc50': a URL; this needs a file or folder"
+    ),
+    Case("table5.py|--models|mini|--data|{data}|--storage|s3://b/runs", "--storage 's3://b/runs': a URL; this needs"),
     Case(BEST, "no sweep 's' in MLflow"),
     Case(BEST, "file is not a database", database(lambda raw: b"no database " * 1000)),
     Case(BEST, "cannot be used", database(lambda raw: raw[: len(raw) // 2])),
