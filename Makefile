@@ -1,7 +1,7 @@
 # Every target makes .venv first if it has to; Python 3.10 to 3.12 and make are all it needs.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-DATA ?= ../shared/data/esc50
+DATA ?= data/esc50
 
 COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) -f docker/compose.yaml
 SUBMIT ?= python sweeps/table4.py

@@ -10,8 +10,10 @@
 #
 # Ray over the allocated nodes, and a sweep on it:
 #
-#   sbatch cluster/slurm.sh sweeps/table4.py --preset paper --name paper --data /shared/esc50 --storage /shared/runs
+#   sbatch cluster/slurm.sh sweeps/table4.py --preset paper --name paper --data /shared/esc50 --storage /shared/runs \
+#     --use-gpu --gpus-per-worker 0.5
 #
+# Without the line of --gpus-per-node above, leave out --use-gpu and --gpus-per-worker, too.
 # Five minutes before the time is over the sweep checkpoints and stops; the same command goes on from there.
 # TCLAP_SIF=/shared/tclap.sif runs the image with Apptainer; else `ray` and `python` are those of the shell that submits.
 set -euo pipefail

@@ -52,16 +52,15 @@ def is_checkpoint(name: str) -> bool:
 def open_model(name: str, weights: str | None = None, trainable: Trainable = "paper") -> ContrastiveModel:
     """The model on the CPU. Raises InputError if it is neither a checkpoint nor pretrained, or weights are missing."""
     if is_checkpoint(name):
-        _refuse_weights(name, weights)
+        refuse_weights(name, weights)
         return checkpoint.load(Path(name))
     return models.load(name, weights, trainable)
 
 
-def _refuse_weights(folder: str, weights: str | None) -> None:
+def refuse_weights(name: str, weights: str | None) -> None:
+    """Raise InputError if there are `weights` for a checkpoint, whatever names it."""
     if weights is not None:
-        raise InputError(
-            f"--weights {weights}: {folder} is a checkpoint, which says itself which weights it starts from"
-        )
+        raise InputError(f"--weights {weights}: {name} is a checkpoint, which says itself which weights it starts from")
 
 
 def check_for_any_data(name: str) -> None:
@@ -86,7 +85,7 @@ def open_on(
     if a checkpoint was trained on one of `folds`.
     """
     if is_checkpoint(name):
-        _refuse_weights(name, weights)
+        refuse_weights(name, weights)
         return checkpoint.load(Path(name)), _data_of_checkpoint(Path(name), workspace, folds)
     if models.family(name).untrained is None:
         return models.load(name, weights, trainable), DataSettings()

@@ -135,6 +135,20 @@ def test_shared_volume_fits_the_schema_and_is_the_one_that_pods_mount(manifest):
         assert mounts == {"storage": "/storage", "shm": "/dev/shm"}
 
 
+def test_esc50_is_downloaded_by_who_reads_it_to_where_it_is_read(manifest):
+    job = load(KUBERAY / "esc50.yaml")
+    kubernetes_validate.validate(job, KUBERNETES, strict=True)
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    head = cluster_spec(manifest)["headGroupSpec"]["template"]["spec"]
+    assert pod["securityContext"] == head["securityContext"]
+    assert container["securityContext"] == head["containers"][0]["securityContext"]
+    assert [v for v in head["volumes"] if v["name"] == "storage"] == pod["volumes"]
+    assert container["volumeMounts"][0] in head["containers"][0]["volumeMounts"]
+    assert container["command"][:-1] == ["tclap", "data", "esc50"]
+    assert f"--data {container['command'][-1]}" in load(KUBERAY / "rayjob.yaml")["spec"]["entrypoint"]
+
+
 def test_gpu_workers_scale_from_zero_without_root_and_with_secrets_by_name_only(manifest):
     (workers,) = cluster_spec(manifest)["workerGroupSpecs"]
     assert workers["minReplicas"] == 0 < workers["maxReplicas"]
@@ -241,4 +255,5 @@ def test_slurms_long_tmpdir_is_no_matter_to_ray(job):
 def test_image_is_one_name_in_all_files():
     manifests = [load(KUBERAY / name) for name in ("raycluster.yaml", "rayjob.yaml")]
     images = {pod["spec"]["containers"][0]["image"] for manifest in manifests for pod in pods(manifest)}
+    images.add(load(KUBERAY / "esc50.yaml")["spec"]["template"]["spec"]["containers"][0]["image"])
     assert images == {load(REPO / "cluster" / "aws.yaml")["docker"]["image"]}

@@ -103,11 +103,21 @@ class Preview(BaseModel):
     sample_rate_hz: int = Field(44_100, ge=8000, le=192_000, description="of the wav files")
     seed: int = Field(0, ge=0, description="of what is drawn")
     timing: Timing = Field("drawn", description="drawn, or midpoint: each sound half of the window")
+    folds: tuple[int, ...] | None = Field(None, description="folds whose clips are heard; default: all")
 
     def cli_cmd(self) -> None:
         dataset, line = read_dataset(self.folder)
         console.print(line)
-        table = write_preview(dataset, self.out, self.count, self.window_s, self.sample_rate_hz, self.seed, self.timing)
+        table = write_preview(
+            dataset,
+            self.out,
+            self.count,
+            self.window_s,
+            self.sample_rate_hz,
+            self.seed,
+            timing=self.timing,
+            folds=self.folds,
+        )
         console.print(table.to_string(index=False))
 
 

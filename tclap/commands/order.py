@@ -8,13 +8,12 @@ from pydantic import Field
 from pydantic_settings import CliPositionalArg
 from rich.table import Table
 
-from tclap.commands.scoring import ModelFlags, say_untrained, write_json
+from tclap.commands.registered import check_name
+from tclap.commands.scoring import TrainedModelFlags, say_untrained, write_json
 from tclap.console import console
 from tclap.evaluation.statistics import Score
 from tclap.evaluation.suites import READERS, read_suite
 from tclap.evaluation.suites.scoring import score_suite
-from tclap.models import best_device
-from tclap.scored import check_for_any_data, open_model
 
 MEANING = {
     "item": "the right caption is nearest",
@@ -24,17 +23,16 @@ MEANING = {
 }
 
 
-class Order(ModelFlags):
+class Order(TrainedModelFlags):
     """Score a model on an order suite: compa, audiotime, dtu, timed or plain (docs: Order suites)."""
 
     suite: CliPositionalArg[str] = Field(description=", ".join(READERS))
     path: CliPositionalArg[Path] = Field(description="the suite's folder, or its csv or json")
 
     def cli_cmd(self) -> None:
-        check_for_any_data(self.model)
+        check_name(self.model)
         suite = read_suite(self.suite, self.path)
-        model = open_model(self.model, self.weights, self.trainable)
-        model.module().to(best_device())
+        model = self.load()
         scores = score_suite(model, suite)
         sounds = len({item.audio for item in suite.items})
         console.print(f"{suite.name}: {len(suite.items)} items of {sounds} sounds")

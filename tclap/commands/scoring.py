@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, field_validator
 from rich.table import Column, Table
 
 from tclap import models
+from tclap.commands.registered import STORAGE, check_name, open_any
 from tclap.config import Trainable
 from tclap.console import console
 from tclap.data import dataset as datasets
@@ -24,7 +25,7 @@ from tclap.models import best_device
 from tclap.models.protocol import ContrastiveModel
 from tclap.places import PathOrName, UserPath, cache_folder, check_new_file, check_writable, write_atomically
 from tclap.report.published import model_column, retrieval_rows
-from tclap.scored import check_for_any_data, is_checkpoint, open_model, open_on
+from tclap.scored import is_checkpoint, open_on
 
 BASELINES = ("CLAP", "CLAP-LAION")
 
@@ -45,6 +46,22 @@ class ModelFlags(BaseModel):
         if file is not None:
             check_new_file(file)  # before the scores are computed
         return file
+
+
+class TrainedModelFlags(ModelFlags):
+    """Which model is scored on sounds of any kind: not mini by its name, whose base knows one dataset's classes."""
+
+    model: PathOrName = Field(
+        description="a checkpoint folder, models:/tclap@champion, hf:REPO, package.module:factory, or a pretrained "
+        "model by name"
+    )
+    storage: UserPath = Field(Path("runs"), description=STORAGE)
+
+    def load(self) -> ContrastiveModel:
+        """The model, where it is scored. Raises InputError as `open_any` does."""
+        model = open_any(self.model, self.storage, self.weights, self.trainable)
+        model.module().to(best_device())
+        return model
 
 
 class Zste(ModelFlags):
@@ -79,7 +96,7 @@ class Zste(ModelFlags):
             write_json(self.json_out, scores, summary(scores))
 
 
-class Retrieval(ModelFlags):
+class Retrieval(TrainedModelFlags):
     """Text-audio retrieval in the AudioCaps or Clotho layout, beside Tables II and III."""
 
     audio: UserPath = Field(description="folder of the benchmark's clips")
@@ -87,10 +104,9 @@ class Retrieval(ModelFlags):
     allow_missing: bool = Field(False, description="evaluate without the clips that are missing or unusable")
 
     def cli_cmd(self) -> None:
-        check_for_any_data(self.model)
+        check_name(self.model)
         clips = find_clips(self.audio, read_captions(self.captions))
-        model = open_model(self.model, self.weights, self.trainable)
-        model.module().to(best_device())
+        model = self.load()
         result = retrieve(model, clips, self.allow_missing)
         console.print(
             f"{result.clips} clips, {result.captions} captions, {len(result.missing)} clips missing or unusable"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +11,7 @@ from pydantic import BaseModel, Field
 from pydantic_settings import CliPositionalArg
 from rich.table import Table
 
+from tclap.commands.registered import STORAGE, open_any
 from tclap.console import VERBATIM, console
 from tclap.data import captions
 from tclap.data.dataset import on_disk
@@ -22,8 +22,6 @@ from tclap.models import best_device
 from tclap.models.mini import Mini
 from tclap.models.protocol import ContrastiveModel
 from tclap.places import PathOrName, UserPath
-from tclap.scored import open_model
-from tclap.training import checkpoint
 
 
 class TrainedModel(BaseModel):
@@ -32,18 +30,11 @@ class TrainedModel(BaseModel):
     model: CliPositionalArg[PathOrName] = Field(
         description="a checkpoint folder, models:/tclap@champion, or a model by name"
     )
-    storage: UserPath = Field(Path("runs"), description="where models:/... is looked up; MLFLOW_TRACKING_URI beats it")
+    storage: UserPath = Field(Path("runs"), description=STORAGE)
 
     def load(self) -> ContrastiveModel:
         """Raises InputError if it is no checkpoint, no registered model and no name of a pretrained one."""
-        if not self.model.startswith("models:/"):
-            return open_model(self.model)
-        # MLflow takes seconds to import.
-        from tclap.tracking.champion import fetch
-        from tclap.tracking.read import existing_store
-
-        with tempfile.TemporaryDirectory() as scratch:
-            return checkpoint.load(fetch(self.model, existing_store(self.storage)[2], Path(scratch)))
+        return open_any(self.model, self.storage)
 
 
 class Score(TrainedModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,17 +24,20 @@ def write_preview(
     sample_rate_hz: int,
     seed: int,
     timing: Timing = "drawn",
+    folds: Sequence[int] | None = None,
 ) -> pd.DataFrame:
     """Write single, forward, reversed and overlay windows of `count` class pairs; returns and writes captions.csv.
 
-    Its columns: file, caption, and when the window sounds. Beside it, items.csv has the forward and reversed windows as
-    order items, which `tclap order plain` scores. Raises InputError if `out` holds files already, the dataset
-    has one class, or a clip cannot be used.
+    folds: whose clips are heard; None: all. The csv's columns: file, caption, and when the window sounds. Beside it,
+    items.csv has the forward and reversed windows as order items, which `tclap order plain` scores. Raises InputError
+    if `out` holds files already, the dataset has one class, a fold is not there or lacks a class, or a clip cannot be
+    used.
     """
     check_new_folder(out)
-    check_folds(dataset, {})
+    check_folds(dataset, {} if folds is None else {"folds": tuple(folds)})
     n_classes = len(dataset.class_names)
-    draws = draw_pairs(dataset, np.unique(dataset.folds).tolist(), np.arange(n_classes), 1, seed, timing=timing)
+    heard_folds = np.unique(dataset.folds).tolist() if folds is None else list(folds)
+    draws = draw_pairs(dataset, heard_folds, np.arange(n_classes), 1, seed, timing=timing)
     pairs = np.random.default_rng(seed).permutation(len(draws.clips))[:count]
     first, second = draws.clips[pairs, 0].T
     joined, alone = draws.timing[pairs, 0], draws.alone[pairs, 0]

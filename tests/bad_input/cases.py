@@ -81,6 +81,7 @@ CASES = [
     Case("tclap|data|synth|{captions}", "captions.csv is not an empty folder"),
     Case("tclap|data|synth|/proc/x", "/proc/x cannot be written to"),
     Case("tclap|data|preview|{data}|{captions}", "captions.csv is not an empty folder"),
+    Case("tclap|data|preview|{data}|{folder}/out|--folds|9", "folds names fold 9"),
     Case("tclap|data|preview|{data}|{folder}/out|--window-s|1e-9", "--window-s '1e-9'"),
     Case("tclap|data|preview|{data}|{folder}/out|--sample-rate-hz|9999999999", "--sample-rate-hz '9999999999'"),
     Case("tclap|data|import|{data}|{captions}", "captions.csv is not an empty folder"),

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,30 @@ def test_refuses_a_folder_that_holds_something(dataset: Dataset, tmp_path: Path)
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="is not an empty folder"):
         write_preview(dataset, tmp_path, 1, WINDOW_S, RATE, seed=0)
+
+
+def test_hears_the_clips_of_the_folds_that_are_asked_for(dataset: Dataset, tmp_path: Path) -> None:
+    """As of a dataset that has no other clips."""
+    clips = dataset.clips_in((2, 4))
+    alone = dataclasses.replace(
+        dataset,
+        filenames=tuple(dataset.filenames[clip] for clip in clips),
+        **{name: getattr(dataset, name)[clips] for name in ("folds", "class_ids", "recordings")},
+    )
+    asked = write_preview(dataset, tmp_path / "asked", 3, WINDOW_S, RATE, seed=0, folds=(2, 4))
+    assert asked.equals(write_preview(alone, tmp_path / "alone", 3, WINDOW_S, RATE, seed=0))
+    write_preview(dataset, tmp_path / "every", 3, WINDOW_S, RATE, seed=0)
+    heard = {
+        name: [(tmp_path / name / file).read_bytes() for file in asked["file"]] for name in ("asked", "alone", "every")
+    }
+    assert heard["asked"] == heard["alone"] != heard["every"]
+
+
+@pytest.mark.parametrize("folds", [(9,), (4, 9)])
+def test_refuses_a_fold_that_is_not_there(dataset: Dataset, tmp_path: Path, folds: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=r"folds names fold 9, which .* does not have \(it has \[1, 2, 3, 4, 5\]\)"):
+        write_preview(dataset, tmp_path / "out", 1, WINDOW_S, RATE, seed=0, folds=folds)
+    assert not (tmp_path / "out").exists()
 
 
 def test_its_joins_are_order_items_that_can_be_scored(dataset: Dataset, tmp_path: Path) -> None:
