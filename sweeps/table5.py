@@ -62,10 +62,11 @@ def main() -> int:
     settings = parse(Table5Settings)
     storage = settings.storage.resolve()
     check_writable(storage / settings.name)
-    workspace = open_workspace((settings.data or default_dataset(storage)).resolve(), cache_folder(storage))
+    data = (settings.data or default_dataset(storage)).resolve()
+    workspace = open_workspace(data, cache_folder(storage))
     check_folds(workspace.dataset, {"folds": settings.folds})
     scoring = Scoring(
-        data=str(workspace.dataset.root),
+        data=str(data),  # not the root, which is a csv's folder: it may hold another dataset as well
         dataset_digest=workspace.dataset_digest,
         cache=str(workspace.cache),
         folds=settings.folds,

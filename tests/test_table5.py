@@ -3,8 +3,10 @@
 import importlib.util
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
@@ -13,6 +15,7 @@ from tclap.console import run_or_exit
 from tclap.lanes import preflight
 from tclap.lanes.scoring import _score
 from tclap.training import checkpoint
+from tests.helpers import write_csv
 
 SCRIPT = Path(__file__).parents[1] / "sweeps" / "table5.py"
 MY_MODEL = Path(__file__).parents[1] / "examples" / "my_model.py"
@@ -84,6 +87,25 @@ def test_a_row_and_a_run_for_each_model_and_1_for_one_that_cannot_be_had(table5,
     files = {file.path for file in client.list_artifacts(kinds["list"].info.run_id)}
     assert files == {"table5.csv", "table5.md", "table5.html"}
     assert table5("--models", "mini", *flags, "--name", "alone") == 0
+
+
+def test_a_csv_is_scored_and_not_what_else_lies_in_its_folder(table5, root, dataset, tmp_path):
+    """Its folder holds a dataset in ESC-50's layout, too, which has one class more."""
+    place = Path(shutil.copytree(root, tmp_path / "both"))
+    known = np.flatnonzero(dataset.class_ids < 5)
+    fewer = replace(
+        dataset,
+        root=place,
+        filenames=tuple(dataset.filenames[n] for n in known),
+        folds=dataset.folds[known],
+        class_ids=dataset.class_ids[known],
+        recordings=dataset.recordings[known],
+    )
+    csv = write_csv(fewer, place / "mine.csv")
+    flags = ["--data", csv, "--folds", "4", "--eval-takes", "1", "--base-steps", "3", "--storage", "runs"]
+    assert table5("--models", "mini", *flags) == 0
+    lines = pd.read_csv("runs/table5/table5.csv").set_index("task")
+    assert lines.loc["1", ["n", "chance"]].tolist() == [10, 20]
 
 
 def test_an_unknown_flag_is_one_line_and_no_usage(table5, capsys):

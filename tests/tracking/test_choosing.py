@@ -234,10 +234,10 @@ def test_a_dataset_that_was_given_as_a_csv_is_found(
     store: Store, winners: list[Trial], dataset: Dataset, tmp_path: Path
 ) -> None:
     """The csv lies among the clips, so that their names, and with them the digest, are those of the sweep."""
-    csv = Path(shutil.copytree(dataset.audio, tmp_path / "clips")) / "mine.csv"
-    labels = [dataset.class_names[c] for c in dataset.class_ids]
-    columns = {"path": dataset.filenames, "label": labels, "fold": dataset.folds, "recording": dataset.recordings}
-    pd.DataFrame(columns).to_csv(csv, index=False)
+    shutil.copytree(dataset.audio, tmp_path / "clips")
+    csv = helpers.write_csv(
+        dataclasses.replace(dataset, root=tmp_path, audio_folder="clips"), tmp_path / "clips" / "mine.csv"
+    )
     record, cache = recorded(store), store.storage / "cache"
     scored = scores_on_test_folds(store.client, record, winners, None, cache)
     again = [dataclasses.replace(trial, metrics={}) for trial in winners]
