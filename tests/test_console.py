@@ -69,6 +69,7 @@ def error_line(capsys, stopped):
         (["--seeds", "0,0"], "--seeds needs one value or more, each named once"),
         (["--batch-sizes", "4,4"], "--batch-sizes needs one value or more, each named once"),
         (["--use-gpu", "--workers", "2", "--gpus-per-worker", "0.5"], "NCCL refuses two workers on one GPU"),
+        (["--gpus-per-worker", "0.5"], "--gpus-per-worker 0.5 without --use-gpu would train on CPUs: add --use-gpu"),
         (["--name", "a/b"], "--name 'a/b'"),
         (["--lr", "nan"], "--lr"),
     ],
