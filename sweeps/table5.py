@@ -3,6 +3,9 @@
 python sweeps/table5.py --models mini,msclap-2022,laion,hf:laion/larger_clap_general --data data/esc50
 python sweeps/table5.py --models runs/table4/trials/…/checkpoint,my_model:build,msclap-2022=random
 ray job submit --working-dir . -- python sweeps/table5.py --models … --use-gpu
+Every model is asked the same questions, whatever it was trained with: of a checkpoint's training only what it has seen
+of this dataset counts (its folds are refused, classes that were held out are scored apart). `tclap zste` asks it with
+the timing, prompts and draws of its training.
 NAME=WEIGHTS gives a model its weights. A model that cannot be had is a row that says why, and the exit code is 1.
 """
 
@@ -11,13 +14,13 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from tclap.config import ModelSettings
+from tclap.config import DataSettings, ModelSettings, Timing
 from tclap.console import console, parse, run_or_exit
 from tclap.data.dataset import check_folds
 from tclap.data.synth import default_dataset
 from tclap.environment import ScriptSettings
 from tclap.experiment import open_workspace
-from tclap.flags import SweepName
+from tclap.flags import SweepName, flag
 from tclap.lanes.scoring import Scoring, model_label, open_ray, score_models
 from tclap.places import UserPath, cache_folder, check_writable
 from tclap.report.table5 import ScoredModel, write
@@ -34,6 +37,7 @@ class Table5Settings(ScriptSettings):
     folds: tuple[int, ...] = Field((5,), description="folds to score")
     train_folds: tuple[int, ...] = Field((1, 2, 3), description="folds of mini's base")
     eval_takes: int = Field(4, ge=1, description="composites drawn for each pair of classes")
+    timing: Timing = flag(DataSettings, "timing", "of the questions: drawn, or midpoint as in the paper")
     base_steps: int = Field(100, ge=1, description="optimiser steps of mini's base")
     storage: UserPath = Field(Path("runs"), description="folder for results, features and the default MLflow store")
     name: SweepName = Field("table5", description="identity of the list")
@@ -62,18 +66,20 @@ def main() -> int:
     settings = parse(Table5Settings)
     storage = settings.storage.resolve()
     check_writable(storage / settings.name)
-    workspace = open_workspace((settings.data or default_dataset(storage)).resolve(), cache_folder(storage))
+    data = (settings.data or default_dataset(storage)).resolve()
+    workspace = open_workspace(data, cache_folder(storage))
     check_folds(workspace.dataset, {"folds": settings.folds})
     scoring = Scoring(
-        data=str(workspace.dataset.root),
+        data=str(data),  # not the root, which is a csv's folder: it may hold another dataset as well
         dataset_digest=workspace.dataset_digest,
         cache=str(workspace.cache),
         folds=settings.folds,
         train_folds=settings.train_folds,
-        eval_takes=settings.eval_takes,
         base_steps=settings.base_steps,
+        asked=DataSettings(eval_takes=settings.eval_takes, timing=settings.timing),
     )
-    asked = {name: settings.__dict__[name] for name in ("folds", "train_folds", "eval_takes", "base_steps")}
+    asked = {name: settings.__dict__[name] for name in ("folds", "train_folds", "base_steps")}
+    asked |= {name: getattr(scoring.asked, name) for name in ("eval_takes", "timing", "prompts", "draw_seed")}
     asked["dataset_digest"] = workspace.dataset_digest
     uri = tracking.tracking_uri(storage)
     scored: dict[str, ScoredModel] = {}
@@ -86,7 +92,7 @@ def main() -> int:
             console.print(f"{one.model}: {one.problem or 'scored'}")
             log_model(client, experiment_id, settings.name, parent, one.model, asked, one.scores, one.problem)
         rows = [scored[name] for name in settings.models]
-        files = write(rows, storage / settings.name / "table5")
+        files = write(rows, storage / settings.name / "table5", settings.timing)
         missing = [one.model for one in rows if one.problem]
         close_list(client, parent, files, complete=not missing)
     console.print(files[1].read_text(encoding="utf-8"))

@@ -241,17 +241,28 @@ def is_due(steps_done: int, every: int | None, steps: int) -> bool:
 
 
 def evaluate(
-    workspace: Workspace, data: DataSettings, model: ContrastiveModel, folds: Sequence[int]
+    workspace: Workspace,
+    data: DataSettings,
+    model: ContrastiveModel,
+    folds: Sequence[int],
+    asked: DataSettings | None = None,
 ) -> dict[str, Score]:
-    """ZSTE scores of `model` on `folds`, with the classes that `data` holds out of training reported apart."""
-    return evaluate_closely(workspace, data, model, folds)[0]
+    """ZSTE scores of `model` on `folds`, with the classes that `data` holds out of training reported apart.
+
+    asked: settings by which the questions are drawn, where they are not those of training, `data`.
+    """
+    return evaluate_closely(workspace, data, model, folds, asked)[0]
 
 
 def evaluate_closely(
-    workspace: Workspace, data: DataSettings, model: ContrastiveModel, folds: Sequence[int]
+    workspace: Workspace,
+    data: DataSettings,
+    model: ContrastiveModel,
+    folds: Sequence[int],
+    asked: DataSettings | None = None,
 ) -> tuple[dict[str, Score], Details]:
     """What `evaluate` returns, and what lies behind it: order by pairs of classes, and the worst mistakes."""
-    suite, names = evaluation_suite(workspace, data, folds), workspace.dataset.class_names
+    suite, names = evaluation_suite(workspace, asked or data, folds), workspace.dataset.class_names
     features, texts = _features(workspace, model, suite.composites, suite.captions)
     audio, text = embed_suite(model, suite, features, texts)
     credits = suite_credits(suite, audio, text)

@@ -31,7 +31,7 @@ from tclap.config import canonical_hash
 from tclap.data.compose import COMPOSITION, Composites, EventBank, load_events, render
 from tclap.data.dataset import Dataset
 from tclap.errors import InputError
-from tclap.models.protocol import ContrastiveModel, padded
+from tclap.models.protocol import ContrastiveModel, as_kept, beyond_float16, padded
 
 GPU_MARGIN = 0.5  # share of a GPU's free memory that features leave to the model, its optimiser and activations
 # Part of every audio set's key: raise it when a model's frozen half would give other features than before.
@@ -95,7 +95,8 @@ def audio_extraction(
 def start_extraction(extraction: Extraction, model: ContrastiveModel, dataset: Dataset) -> int:
     """Decode the clips and lay out the files, unless that was done before; returns the size of the set in bytes.
 
-    Raises InputError naming every clip that cannot be decoded, or where the disk has too little room for the set.
+    Raises InputError naming every clip that cannot be decoded, where the disk has too little room for the set, or where
+    the first window's features are too large for float16.
     """
     folder, composites = extraction.folder, extraction.composites
     if not (folder / "audio.npy").exists():
@@ -126,7 +127,10 @@ def _check_room(folder: Path, needed_bytes: int) -> None:
 
 
 def compute_chunk(extraction: Extraction, model: ContrastiveModel, chunk: int) -> None:
-    """Compute one chunk of a started extraction; any process that sees the folder may, in any order, and again."""
+    """Compute one chunk of a started extraction; any process that sees the folder may, in any order, and again.
+
+    Raises InputError where the model's features are too large for float16.
+    """
     folder, composites = extraction.folder, extraction.composites
     files = {field.name: folder / f"events-{field.name}.npy" for field in dataclasses.fields(EventBank)}
     bank = EventBank(**{name: _mapped(file) for name, file in files.items()})
@@ -160,11 +164,13 @@ def finish_extraction(extraction: Extraction) -> None:
 
 
 def _frozen(model: ContrastiveModel, windows: np.ndarray) -> np.ndarray:
+    """[B, ...] features as they are kept. Raises InputError where they are too large for that."""
     wave = torch.from_numpy(windows).to(model.logit_scale.device)
     features = model.audio_frozen(wave)
-    is_wave = features.shape == wave.shape
-    array: np.ndarray = features.float().cpu().numpy().astype(np.float32 if is_wave else np.float16)
-    return array
+    kept = as_kept(features, wave)
+    if problem := beyond_float16(features, kept):
+        raise InputError(f"{model.name}: {problem}")
+    return kept
 
 
 def audio_features(
@@ -172,7 +178,8 @@ def audio_features(
 ) -> np.ndarray:
     """[n, ...] frozen features of `composites`, memory-mapped; read where they exist, else computed here.
 
-    Raises InputError naming every clip that cannot be decoded, or a file of the set that is damaged.
+    Raises InputError naming every clip that cannot be decoded, a file of the set that is damaged, or a model whose
+    features are too large for float16.
     """
     extraction = audio_extraction(model, dataset, dataset_digest, composites, cache)
 

@@ -200,6 +200,15 @@ class SweepSettings(TrainingFlags, StoppingFlags, ScriptSettings):
         return {**PRESETS.get(preset or "", {}), **given}
 
     @model_validator(mode="after")
+    def _shares_of_a_gpu_are_of_one_that_is_used(self) -> SweepSettings:
+        if not self.use_gpu and self.gpus_per_worker != type(self).model_fields["gpus_per_worker"].default:
+            raise ValueError(
+                f"--gpus-per-worker {self.gpus_per_worker:g} without --use-gpu would train on CPUs: add --use-gpu, or "
+                "leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _workers_of_a_trial_share_no_gpu(self) -> SweepSettings:
         if self.use_gpu and self.workers > 1 and self.gpus_per_worker < 1:
             raise ValueError(

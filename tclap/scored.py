@@ -79,7 +79,7 @@ def open_on(
     train_folds: Sequence[int] = (1, 2, 3),
     base_steps: int = 100,
 ) -> tuple[ContrastiveModel, DataSettings]:
-    """The model, and the data settings under which it is scored on `folds` of a dataset.
+    """The model, and the data settings that say what it has seen of a dataset: those of its training, or the default.
 
     A model that is not pretrained gets its base here, on `train_folds`. Raises InputError as `open_model` does, and
     if a checkpoint was trained on one of `folds`.

@@ -1,10 +1,12 @@
 """Plain helpers shared by several test modules."""
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tclap import cli
@@ -38,3 +40,15 @@ def index_only(classes: int, clips_per_fold: int = 2, folds: int = 5) -> Dataset
         class_names=tuple(f"class {c}" for c in range(classes)),
         recordings=np.arange(len(rows)),
     )
+
+
+def write_csv(dataset: Dataset, csv: Path) -> Path:
+    """The clips of a dataset as a csv anywhere, with their labels, folds and recordings; returns its path."""
+    columns = {
+        "path": [os.path.relpath(dataset.path(n), csv.parent) for n in range(len(dataset.filenames))],
+        "label": [dataset.class_names[c] for c in dataset.class_ids],
+        "fold": dataset.folds,
+        "recording": dataset.recordings,
+    }
+    pd.DataFrame(columns).to_csv(csv, index=False)
+    return csv

@@ -15,6 +15,7 @@ from tclap.flags import TrainingFlags
 from tclap.search_flags import SearchSettings
 from tclap.tracking import runs
 from tclap.training import checkpoint
+from tests.helpers import write_csv
 
 TABLE4 = Path(__file__).parents[1] / "sweeps" / "table4.py"
 
@@ -68,6 +69,7 @@ def error_line(capsys, stopped):
         (["--seeds", "0,0"], "--seeds needs one value or more, each named once"),
         (["--batch-sizes", "4,4"], "--batch-sizes needs one value or more, each named once"),
         (["--use-gpu", "--workers", "2", "--gpus-per-worker", "0.5"], "NCCL refuses two workers on one GPU"),
+        (["--gpus-per-worker", "0.5"], "--gpus-per-worker 0.5 without --use-gpu would train on CPUs: add --use-gpu"),
         (["--name", "a/b"], "--name 'a/b'"),
         (["--lr", "nan"], "--lr"),
     ],
@@ -239,6 +241,19 @@ def test_a_training_that_fails_leaves_its_traceback_on_its_run(tclap, root, tmp_
     (run,) = runs.find_runs(client, experiment_id, {"kind": "train"})
     assert run.info.status == "FAILED"
     assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["traceback.txt"]
+
+
+def test_a_training_run_names_the_csv_that_was_given_and_not_its_folder(tclap, dataset, tmp_path, monkeypatch):
+    def break_off(*args, **kwargs):
+        raise FloatingPointError("that is enough")
+
+    csv = write_csv(dataset, tmp_path / "mine.csv")
+    monkeypatch.setattr("tclap.commands.training.train", break_off)
+    with pytest.raises((SystemExit, FloatingPointError)):
+        tclap("train", "--data", csv, "--storage", tmp_path, "--stages", "B", "--batch-size", "4", "--base-steps", "3")
+    client, experiment_id = runs.connect(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path)
+    (run,) = runs.find_runs(client, experiment_id, {"kind": "train"})
+    assert [data.dataset.source for data in run.inputs.dataset_inputs] == [str(csv)]
 
 
 def test_zste_names_the_models_it_knows(tclap, capsys, root):

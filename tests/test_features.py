@@ -62,6 +62,24 @@ def test_are_the_model_s_own(read: Read, mini: Mini, dataset: Dataset, some: Com
     np.testing.assert_array_equal(got, expected.astype(np.float16))
 
 
+@pytest.mark.parametrize("scale", [7e4, -7e4])
+def test_features_that_float16_cannot_hold_are_refused_and_not_made_infinite(
+    read: Read, mini: Mini, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scale: float
+) -> None:
+    monkeypatch.setattr(mini, "audio_frozen", lambda wave: wave.unfold(1, 400, 400).abs().amax(1) * 0 + scale)
+    with pytest.raises(InputError, match=r"^mini: audio_frozen gives features up to 7e\+04, .* take their logarithm"):
+        read()
+    assert sets(tmp_path) == []
+
+
+def test_features_that_are_not_finite_in_float32_either_are_left_to_the_loss(
+    read: Read, mini: Mini, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = torch.tensor([1.0, float("inf"), float("nan"), 65504.0])
+    monkeypatch.setattr(mini, "audio_frozen", lambda wave: odd.repeat(len(wave), 1))
+    np.testing.assert_array_equal(read()[0], odd.numpy())
+
+
 def test_rendering_in_parts_changes_nothing(read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = read()
     monkeypatch.setattr(features, "CHUNK", 3)

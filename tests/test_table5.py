@@ -3,16 +3,22 @@
 import importlib.util
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
+from tclap.config import DataSettings
 from tclap.console import run_or_exit
+from tclap.data.draws import held_out_classes
+from tclap.evaluation.embed import zste_scores
 from tclap.lanes import preflight
-from tclap.lanes.scoring import _score
+from tclap.lanes.scoring import Scoring, _score
 from tclap.training import checkpoint
+from tests.helpers import write_csv
 
 SCRIPT = Path(__file__).parents[1] / "sweeps" / "table5.py"
 MY_MODEL = Path(__file__).parents[1] / "examples" / "my_model.py"
@@ -69,6 +75,7 @@ def test_a_row_and_a_run_for_each_model_and_1_for_one_that_cannot_be_had(table5,
     shown = Path("runs/table5/table5.md").read_text()
     assert "*paper* CompA-CLAP" in shown
     assert "laion is not scored: model.safetensors" in shown
+    assert "sounds lie where drawn timing has them" in shown
 
     client = MlflowClient(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}")
     runs = client.search_runs([client.get_experiment_by_name("tclap").experiment_id])
@@ -79,11 +86,63 @@ def test_a_row_and_a_run_for_each_model_and_1_for_one_that_cannot_be_had(table5,
     mine = kinds["my_model:build"]
     assert mine.info.status == "FINISHED"
     assert mine.data.tags["mlflow.parentRunId"] == kinds["list"].info.run_id
+    assert [mine.data.params[name] for name in ("timing", "draw_seed", "eval_takes")] == ["drawn", "0", "1"]
     value = lines.query("model == 'my_model:build' and task == '3A_order'")["value"].item()
     assert mine.data.metrics["zste/3A_order"] == pytest.approx(value)
     files = {file.path for file in client.list_artifacts(kinds["list"].info.run_id)}
     assert files == {"table5.csv", "table5.md", "table5.html"}
     assert table5("--models", "mini", *flags, "--name", "alone") == 0
+
+
+def test_a_csv_is_scored_and_not_what_else_lies_in_its_folder(table5, root, dataset, tmp_path):
+    """Its folder holds a dataset in ESC-50's layout, too, which has one class more."""
+    place = Path(shutil.copytree(root, tmp_path / "both"))
+    known = np.flatnonzero(dataset.class_ids < 5)
+    fewer = replace(
+        dataset,
+        root=place,
+        filenames=tuple(dataset.filenames[n] for n in known),
+        folds=dataset.folds[known],
+        class_ids=dataset.class_ids[known],
+        recordings=dataset.recordings[known],
+    )
+    csv = write_csv(fewer, place / "mine.csv")
+    flags = ["--data", csv, "--folds", "4", "--eval-takes", "1", "--base-steps", "3", "--storage", "runs"]
+    assert table5("--models", "mini", *flags) == 0
+    lines = pd.read_csv("runs/table5/table5.csv").set_index("task")
+    assert lines.loc["1", ["n", "chance"]].tolist() == [10, 20]
+
+
+@pytest.fixture
+def scores_of(root, dataset_digest, tmp_path):
+    """The scores of a model on fold 4, as a task of the list finds them."""
+
+    def score(name, **asked):
+        settings = DataSettings(eval_takes=1, **asked)
+        places = {"data": str(root), "dataset_digest": dataset_digest, "cache": str(tmp_path / "cache")}
+        return _score(name, None, Scoring(**places, folds=(4,), train_folds=(1,), base_steps=3, asked=settings), False)
+
+    return lambda name, **asked: score(str(name), **asked).scores
+
+
+def test_a_checkpoint_is_asked_what_all_are_whatever_it_was_trained_with(
+    scores_of, dataset, dataset_digest, mini, tmp_path
+):
+    """What it has not seen are the classes that its own seed held out, which are others than those of the list's."""
+    trained = DataSettings(holdout_classes=2, draw_seed=3, timing="midpoint", prompts=("{}", "hear {}"), eval_takes=2)
+    made = {"configuration": {"data": trained.model_dump(mode="json")}, "dataset_digest": dataset_digest}
+    checkpoint.save(tmp_path / "trained", mini, made)
+    checkpoint.save(tmp_path / "plain", mini, {})
+    unseen = held_out_classes(6, 2, 3)
+    assert set(unseen) != set(held_out_classes(6, 2, 0))
+    for asked in ({}, {"timing": "midpoint"}):
+        questions = DataSettings(eval_takes=1, **asked)
+        expected = zste_scores(mini, dataset, dataset_digest, (4,), questions, tmp_path / "cache", unseen)
+        own = scores_of(tmp_path / "trained", **asked)
+        assert own == expected
+        plain = scores_of(tmp_path / "plain", **asked)
+        assert plain == {name: score for name, score in own.items() if "unseen" not in name}
+    assert scores_of(tmp_path / "plain") != plain
 
 
 def test_an_unknown_flag_is_one_line_and_no_usage(table5, capsys):

@@ -45,10 +45,15 @@ from tclap.training.base import base_checkpoint
 from tclap.training.stage import Report
 
 
+def _data(flags: TrainingFlags) -> Path:
+    """The dataset's folder or csv."""
+    return flags.data or synth.default_dataset(local_folder(flags.storage))
+
+
 def _workspace(flags: TrainingFlags) -> Workspace:
     storage = local_folder(flags.storage)
     check_writable(storage)
-    return open_workspace(flags.data or synth.default_dataset(storage), cache_folder(storage))
+    return open_workspace(_data(flags), cache_folder(storage))
 
 
 def _append_loss(losses: list[float]) -> Report:
@@ -147,8 +152,7 @@ class Train(TrainingFlags):
         stage_a_run_id: str | None,
     ) -> tuple[MlflowClient, str]:
         run_id = runs.single_run(client, experiment_id, self.name, part, self.seed, stage_a_run_id)
-        data = str(workspace.dataset.root.resolve())
-        log_origin(client, run_id, data, workspace.dataset_digest, sys.argv[0])
+        log_origin(client, run_id, str(_data(self).resolve()), workspace.dataset_digest, sys.argv[0])
         return client, run_id
 
     def _train(

@@ -119,7 +119,10 @@ def _unusable(path: Path) -> str | None:
     if path.suffix.lower() == ".raw":
         return "unreadable (raw samples say neither rate nor format: convert it to wav or flac)"
     if path.suffix.lower() in FOR_FFMPEG and not unreadable(path):
-        return f"unreadable ({path.suffix} is no format of libsndfile's: tclap data import converts it with ffmpeg)"
+        return (
+            f"unreadable ({path.suffix} is no format of libsndfile's: convert it to wav or flac with ffmpeg; "
+            "tclap data import does so for a dataset)"
+        )
     return unreadable(path)
 
 

@@ -2,7 +2,8 @@
 
 AudioCaps: `audiocap_id,youtube_id,start_time,caption`, one line for each caption. Its audio goes by several names:
 the YouTube id, with or without a "Y" before and "_<start time>" after it, or one of the clip's audiocap ids.
-Clotho: `file_name,caption_1,...,caption_5`, one line for each clip. Any audio suffix will do for either.
+Clotho: `file_name,caption_1,...,caption_5`, one line for each clip. For either, a clip may have any suffix that a sound
+of a dataset may have (`layouts.SOUNDS`); what has to be converted first is found, and refused when it is to be heard.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tclap.data.audio import FOR_FFMPEG
+from tclap.data.layouts import SOUNDS
 from tclap.data.table import Row, check_separators, read_table
 from tclap.errors import InputError
 
-SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".opus", ".m4a"}
+UNREAD = {".raw", *FOR_FFMPEG}  # those of SOUNDS that nothing here decodes
 AUDIOCAPS = ("audiocap_id", "youtube_id", "start_time", "caption")
 
 
@@ -92,14 +95,18 @@ def _clotho(csv: Path, rows: Sequence[Row], texts: Sequence[str]) -> list[Captio
 
 
 def find_clips(folder: Path, captioned: list[Captioned]) -> Clips:
-    """Match the clips of a caption file with the files of `folder`. Raises InputError where it is no folder."""
+    """Match the clips of a caption file with the files of `folder`; where a clip has several, one that is decoded.
+
+    Raises InputError where it is no folder.
+    """
     try:
-        listed = sorted(folder.iterdir(), reverse=True)
+        # The last of a name counts: a wav and not the video that it was cut from, then the first in the alphabet.
+        listed = sorted(sorted(folder.iterdir(), reverse=True), key=lambda path: path.suffix.lower() not in UNREAD)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(f"{folder} is not a folder of audio files") from error
     except OSError as error:
         raise InputError(f"{folder} cannot be read: {error.strerror}") from error
-    files = {_stem(path.name): path for path in listed if path.suffix.lower() in SUFFIXES}
+    files = {_stem(path.name): path for path in listed if path.suffix.lower() in SOUNDS}
     here = [next((files[name] for name in clip.names if name in files), None) for clip in captioned]
     return Clips(
         folder,
@@ -116,4 +123,4 @@ def _audiocaps_names(youtube_id: str, start: str, ids: list[str]) -> tuple[str, 
 def _stem(file: str) -> str:
     """The name without an audio suffix; other dots are part of it. "é" is one character, however the disk writes it."""
     path = Path(unicodedata.normalize("NFC", file.strip()))
-    return path.stem.strip() if path.suffix.lower() in SUFFIXES else path.name
+    return path.stem.strip() if path.suffix.lower() in SOUNDS else path.name

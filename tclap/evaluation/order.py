@@ -99,13 +99,16 @@ def item_cases(rows: np.ndarray) -> np.ndarray:
 
 
 def _noise_clips(dataset: Dataset, folds: Sequence[int], clips: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """For each pair of `clips` [m, 2] a clip of a third class; of another recording, if there are but two classes."""
+    """For each pair of `clips` [m, 2] a clip of a third class and another recording, which may hold several classes.
+
+    Where there is none, one of a third class or else of another recording; NO_NOISE where there is neither.
+    """
     pool = dataset.clips_in(folds)
     drawn = np.full(len(clips), compose.NO_NOISE)
     for n, pair in enumerate(clips):
-        others = pool[~np.isin(dataset.class_ids[pool], dataset.class_ids[pair])]
-        if not len(others):
-            others = pool[~np.isin(dataset.recordings[pool], dataset.recordings[pair])]
+        third = ~np.isin(dataset.class_ids[pool], dataset.class_ids[pair])
+        elsewhere = ~np.isin(dataset.recordings[pool], dataset.recordings[pair])
+        others = next((pool[kind] for kind in (third & elsewhere, third, elsewhere) if kind.any()), pool[:0])
         if len(others):
             drawn[n] = rng.choice(others)
     return drawn

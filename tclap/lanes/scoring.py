@@ -11,6 +11,7 @@ import ray
 import ray.exceptions
 
 from tclap import plugins
+from tclap.config import DataSettings
 from tclap.errors import InputError
 from tclap.experiment import evaluate, open_workspace
 from tclap.lanes import preflight
@@ -23,15 +24,15 @@ RETRIES = 3  # of a task whose process or node was lost
 
 @dataclass(frozen=True)
 class Scoring:
-    """What every task needs to know; plain values, since it travels. Folders are absolute and seen by every node."""
+    """What every task needs to know; it travels, so it is plain. Folders are absolute and seen by every node."""
 
     data: str
     dataset_digest: str
     cache: str
     folds: tuple[int, ...]
     train_folds: tuple[int, ...]
-    eval_takes: int
     base_steps: int
+    asked: DataSettings  # what the questions are drawn with: the same for every model, whatever it was trained with
 
 
 def open_ray(use_gpu: bool) -> None:
@@ -78,5 +79,5 @@ def _score(name: str, weights: str | None, scoring: Scoring, use_gpu: bool) -> S
     )
     # Ray hides no GPU from a task that asked for none: all of them at once would share the first one.
     model.module().to(best_device() if use_gpu else "cpu")
-    scores = evaluate(workspace, data.model_copy(update={"eval_takes": scoring.eval_takes}), model, scoring.folds)
+    scores = evaluate(workspace, data, model, scoring.folds, scoring.asked)
     return ScoredModel(model_label(name, weights), scores, getattr(model, "untrained", False))

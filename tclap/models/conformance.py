@@ -12,7 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tclap.models.protocol import ContrastiveModel, padded, text_embeddings, trainable_parameters
+from tclap.models.protocol import (
+    ContrastiveModel,
+    as_kept,
+    beyond_float16,
+    padded,
+    text_embeddings,
+    trainable_parameters,
+)
 
 TEXTS = (
     "a dog barks before rain falls",
@@ -79,6 +86,7 @@ def findings(model: ContrastiveModel, again: Callable[[], ContrastiveModel] | No
     yield _equal("batch", audio, alone, text, singly, "an input alone and with others in its batch")
     backwards = hear(np.ascontiguousarray(wave[::-1])).flip(0), read(list(TEXTS[::-1])).flip(0)
     yield _equal("rows", audio, backwards[0], text, backwards[1], "a batch in another order")
+    yield _keeps(model, wave, audio)
     yield from _order(audio, text)
     if trainable_parameters(model):
         yield _trains(model, wave)
@@ -112,6 +120,18 @@ def _equal(check: str, a: Tensor, other_a: Tensor, t: Tensor, other_t: Tensor, w
     by = max(float((a - other_a).abs().max()), float((t - other_t).abs().max()))
     same = by < SAME
     return Finding(check, same, f"{what}: embeddings {'agree' if same else 'differ'} (by {by:.1g} at most)")
+
+
+def _keeps(model: ContrastiveModel, wave: np.ndarray, audio: Tensor) -> Finding:
+    """Whether the cache, which rounds features to float16, leaves the embeddings `audio` what they are."""
+    heard = torch.from_numpy(wave).to(model.logit_scale.device)
+    with torch.no_grad():
+        features = model.audio_frozen(heard)
+        kept = as_kept(features, heard)
+        embedded = model.audio_head(torch.from_numpy(kept).to(heard.device)).float().cpu()
+    if problem := beyond_float16(features, kept):
+        return Finding("float16", False, problem)
+    return _equal("float16", audio, embedded, audio, audio, "features as they come and as they are kept, in float16")
 
 
 def _order(audio: Tensor, text: Tensor) -> Iterator[Finding]:

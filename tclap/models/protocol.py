@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
@@ -56,6 +57,31 @@ def padded(features: Sequence[Tensor], padding_value: float) -> tuple[Tensor, Te
     """B features [L, ...] of different lengths -> ([B, L, ...] padded at the end, [B] lengths), on their device."""
     lengths = torch.tensor([len(own) for own in features], device=features[0].device)
     return pad_sequence(list(features), batch_first=True, padding_value=padding_value), lengths
+
+
+def as_kept(features: Tensor, wave: Tensor) -> np.ndarray:
+    """[B, ...] audio features of `wave` as the cache keeps them: in float16, or in float32 if they are the wave itself.
+
+    What is larger than float16 can say becomes infinite, and `beyond_float16` tells.
+    """
+    array = features.float().cpu().numpy()
+    with np.errstate(over="ignore"):
+        kept: np.ndarray = array.astype(np.float32 if features.shape == wave.shape else np.float16)
+    return kept
+
+
+def beyond_float16(features: Tensor, kept: np.ndarray) -> str | None:
+    """What is wrong where features that were finite are not any more in `kept`, and what would be right, or None."""
+    if np.isfinite(kept).all():
+        return None
+    array = features.float().cpu().numpy()
+    lost = np.abs(array[np.isfinite(array) & ~np.isfinite(kept)])
+    if not len(lost):
+        return None
+    return (
+        f"audio_frozen gives features up to {lost.max():.3g}, and they are kept in float16, which ends at "
+        f"{np.finfo(np.float16).max:g}: take their logarithm or scale them in audio_frozen"
+    )
 
 
 def text_embeddings(model: ContrastiveModel, texts: Sequence[str]) -> Tensor:

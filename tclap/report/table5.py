@@ -9,6 +9,7 @@ from typing import Literal
 
 import pandas as pd
 
+from tclap.config import Timing
 from tclap.evaluation.statistics import Score
 from tclap.places import write_atomically
 from tclap.report.grid import Cell, Grid, Line
@@ -17,9 +18,10 @@ from tclap.report.render import html_page, markdown
 from tclap.report.tables import SHOWN
 
 NOTE = (
-    "Percent, with 95% intervals for ours. 3A_order: forward or reversed, chance 50: the honest measure of order. Rows "
-    "named *paper* are Table V as printed (ESC-50); its 5A lies below what a random model gets under half credit, so "
-    "it is not the same score as ours (marked †)."
+    "Percent, with 95% intervals for ours. Ours are all asked the same questions, whatever they were trained with; "
+    "sounds lie where {timing} timing has them. 3A_order: forward or reversed, chance 50: the honest measure of order. "
+    "Rows named *paper* are Table V as printed (ESC-50); its 5A lies below what a random model gets under half credit, "
+    "so it is not the same score as ours (marked †)."
 )
 
 
@@ -54,8 +56,11 @@ def frame(scored: Sequence[ScoredModel]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["model", "task", "value", "low", "high", "n", "chance", "note"])
 
 
-def table_grid(scored: Sequence[ScoredModel]) -> Grid:
-    """Ours, then chance, then the paper's six. What a model has beyond ZSTE's columns follows them."""
+def table_grid(scored: Sequence[ScoredModel], timing: Timing = "drawn") -> Grid:
+    """Ours, then chance, then the paper's six. What a model has beyond ZSTE's columns follows them.
+
+    timing: of the questions that ours were asked.
+    """
     others = dict.fromkeys(task for one in scored for task in one.scores if task not in SHOWN)
     tasks = [*SHOWN, *others]
     lines = []
@@ -71,7 +76,8 @@ def table_grid(scored: Sequence[ScoredModel]) -> Grid:
         ]
         lines.append(_line("paper", f"paper {name}", cells))
     problems = [f"{one.model} is not scored: {one.problem}." for one in scored if one.problem]
-    return Grid(("model", *tasks, "note"), tuple(lines), fixed=1, note=" ".join([*problems, NOTE]))
+    note = " ".join([*problems, NOTE.format(timing=timing)])
+    return Grid(("model", *tasks, "note"), tuple(lines), fixed=1, note=note)
 
 
 def printed_columns() -> dict[str, dict[str, float]]:
@@ -84,11 +90,11 @@ def printed_columns() -> dict[str, dict[str, float]]:
     }
 
 
-def write(scored: Sequence[ScoredModel], stem: Path) -> list[Path]:
-    """Write `stem`.csv, .md and .html; returns their paths."""
+def write(scored: Sequence[ScoredModel], stem: Path, timing: Timing = "drawn") -> list[Path]:
+    """Write `stem`.csv, .md and .html; returns their paths. timing: of the questions that the models were asked."""
     paths = [stem.with_suffix(suffix) for suffix in (".csv", ".md", ".html")]
     write_atomically(paths[0], frame(scored).to_csv(index=False, lineterminator="\n"))
-    grid = table_grid(scored)
+    grid = table_grid(scored, timing)
     write_atomically(paths[1], markdown([grid]))
     write_atomically(paths[2], html_page(stem.name, [grid]))
     return paths

@@ -56,8 +56,8 @@ def scores_on_test_folds(
 
     winners: one configuration's seeds. Whatever is not logged yet is computed and logged on each winner's run, as
     zste_test/..., zste_test_base/... and zste_test_difference/.... A difference pairs the two models' answers to the
-    same items. data: the dataset's folder if it has moved. Raises InputError if the folder is missing or holds another
-    dataset, and if the sweep kept no test folds.
+    same items. data: the dataset, a folder or a csv, if it has moved. Raises InputError if it is missing or another
+    one, and if the sweep kept no test folds.
     """
     todo = [trial for trial in winners if not {f"{DIFFERENCE}/1", f"{BASE}/1"} <= set(trial.metrics)]
     if todo:
@@ -97,14 +97,14 @@ def _workspace(sweep: SweepRecord, data: Path | None, cache: Path) -> Workspace:
     tags = sweep.tags
     if "dataset_digest" not in tags:
         raise InputError(f"the run of sweep {sweep.name!r} has no tag dataset_digest: run the sweep's command again")
-    folder = data or Path(tags["data"])
-    if not folder.is_dir():
-        raise InputError(f"the dataset of sweep {sweep.name!r} is not in {folder}: name its folder with --data")
-    workspace = open_workspace(folder, cache)
+    place = data or Path(tags["data"])
+    if not place.exists():
+        raise InputError(f"the dataset of sweep {sweep.name!r} is not at {place}: name its folder or csv with --data")
+    workspace = open_workspace(place, cache)
     if workspace.dataset_digest != tags["dataset_digest"]:
         raise InputError(
-            f"{folder} is not the dataset of sweep {sweep.name!r}: its digest is {workspace.dataset_digest[:12]}..., "
-            f"the sweep's {tags['dataset_digest'][:12]}...; --data names another folder"
+            f"{place} is not the dataset of sweep {sweep.name!r}: its digest is {workspace.dataset_digest[:12]}..., "
+            f"the sweep's {tags['dataset_digest'][:12]}...; name the sweep's own folder or csv with --data"
         )
     return workspace
 

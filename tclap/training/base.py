@@ -14,7 +14,7 @@ from tclap.data import compose
 from tclap.data.dataset import Dataset
 from tclap.data.draws import batch_schedule, draw_timings, held_out_classes
 from tclap.errors import InputError
-from tclap.features import audio_features, text_features
+from tclap.features import FRONT_ENDS, audio_features, text_features
 from tclap.models import weights
 from tclap.models.protocol import trainable_parameters
 from tclap.training import checkpoint
@@ -57,7 +57,8 @@ def base_checkpoint(
             sorted(data.train_folds),
             seen.tolist(),
             settings.for_hash(),
-            *([] if data.timing == "midpoint" else [data.timing]),
+            *([] if data.timing == "midpoint" else [data.timing, BASE_TAKES]),
+            *(compose.COMPOSITION, FRONT_ENDS),  # as for the features: with another of them it would hear other audio
         ],
         16,
     )

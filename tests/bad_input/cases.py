@@ -57,6 +57,7 @@ CASES = [
     Case(SWEEP + "|surplus", "unrecognized arguments: surplus"),
     Case(SWEEP + "|--use-gpu|--workers|2|--gpus-per-worker|0.5", "NCCL refuses"),
     Case(SWEEP + "|--use-gpu|--gpus-per-worker|2", "--gpus-per-worker"),
+    Case(SWEEP + "|--gpus-per-worker|0.5", "without --use-gpu"),
     Case(SWEEP + "|--retrieval|clotho", "--retrieval is written as NAME=AUDIO_FOLDER,CAPTIONS_CSV"),
     Case(SWEEP + "|--retrieval|c=a,b|--retrieval|c=c,d", "--retrieval names c twice; give each set"),
     Case(SWEEP + "|--retrieval|x={folder}/none,{captions}", "is not a folder of audio files"),

@@ -275,6 +275,21 @@ def test_noise_is_of_another_recording_and_class(classes: int) -> None:
             assert data.class_ids[row[7]] not in data.class_ids[row[1:3]]
 
 
+@pytest.mark.parametrize(("of_a_recording", "elsewhere"), [(5, True), (1000, False)])
+def test_noise_is_of_another_recording_where_recordings_hold_several_classes(
+    of_a_recording: int, elsewhere: bool
+) -> None:
+    """A clip of each class in each recording; or one recording for all, of which a third class is all that is left."""
+    clips = np.arange(len(data_of(5).recordings))
+    data = dataclasses.replace(data_of(5), recordings=clips // of_a_recording)
+    suite = build_suite(data, (4,), DataSettings(eval_takes=4))
+    noisy = suite.composites.rows()[suite.composites.noise != NO_NOISE]
+    assert len(noisy) == 2 * 4 * math.comb(5, 2)
+    for row in noisy:
+        assert data.class_ids[row[7]] not in data.class_ids[row[1:3]]
+        assert (data.recordings[row[7]] not in data.recordings[row[1:3]]) == elsewhere
+
+
 def test_two_classes_of_one_clip_have_no_noise_to_offer() -> None:
     suite = build_suite(index_only(2, clips_per_fold=1), (4,), DataSettings(eval_takes=1))
     assert (suite.composites.noise == NO_NOISE).all()

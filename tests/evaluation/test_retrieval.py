@@ -141,6 +141,27 @@ def test_unusable_files_are_all_named(tmp_path: Path) -> None:
         retrieve(Mini(["sound"]), find_clips(tmp_path, [Captioned(("c",), ("a sound",))]))
 
 
+@pytest.mark.parametrize("suffix", [".oga", ".aifc", ".au", ".w64", ".caf", ".WAV", ".flac"])
+def test_a_clip_may_have_any_suffix_that_is_decoded(suffix: str, tmp_path: Path) -> None:
+    written = {".oga": "OGG", ".aifc": "AIFF"}.get(suffix, suffix[1:].upper())
+    for n, name in enumerate("ab"):
+        wave = synthesise(list(RECIPES.values())[n], 1.0, np.random.default_rng(n))
+        soundfile.write(tmp_path / f"{name}{suffix}", wave, 16_000, format=written)
+    (tmp_path / "a.mp4").write_bytes(b"the video that it was cut from")
+    (tmp_path / "captions.csv").write_text(f"file_name,caption_1\na{suffix},a sound\nb,another sound\n")
+    clips = find_clips(tmp_path, read_captions(tmp_path / "captions.csv"))
+    assert [path.name for path in clips.paths] == [f"a{suffix}", f"b{suffix}"]
+    assert retrieve(Mini(["sound", "another", "a"]), clips).clips == 2
+
+
+@pytest.mark.parametrize("suffix", [".webm", ".mka", ".m4a", ".raw"])
+def test_a_clip_that_has_to_be_converted_first_is_not_said_to_be_missing(suffix: str, tmp_path: Path) -> None:
+    (tmp_path / f"a{suffix}").write_bytes(b"sound")
+    clips = find_clips(tmp_path, [Captioned(("a",), ("a sound",))])
+    with pytest.raises(InputError, match=rf"1 unusable file.*a\{suffix}: unreadable .* convert it to wav or flac"):
+        retrieve(Mini(["sound"]), clips)
+
+
 def test_caption_files_that_are_none(tmp_path: Path) -> None:
     csv = tmp_path / "captions.csv"
     with pytest.raises(InputError, match="cannot be read"):

@@ -41,7 +41,7 @@ def test_the_model_is_25_lines():
 def test_from_check_to_score(tclap, root, tmp_path, capsys):
     assert tclap("check-model", "my_model:build") == 0
     shown = capsys.readouterr().out
-    assert "all 10 checks passed" in shown
+    assert "all 11 checks passed" in shown
     assert "an oracle" in shown
 
     assert tclap("zste", "--model", "my_model:build", "--data", root, "--folds", "4", "--json", "zste.json") == 0
@@ -91,7 +91,7 @@ def test_a_model_that_ignores_time_is_told_so_and_fails(tclap, tmp_path, capsys)
     shown = capsys.readouterr().out
     assert "FAIL hears order" in shown
     assert "it cannot hear which comes first" in shown
-    assert "1 of 10 checks failed: hears order" in shown
+    assert "1 of 11 checks failed: hears order" in shown
 
 
 def test_an_embedder_of_mine_is_checked_and_scored(tclap, root, tmp_path, capsys):
@@ -106,7 +106,7 @@ def test_an_embedder_of_mine_is_checked_and_scored(tclap, root, tmp_path, capsys
     )
     (tmp_path / "my_model.py").write_text(code)
     assert tclap("check-model", "my_model:E") == 0
-    assert "all 9 checks passed" in capsys.readouterr().out
+    assert "all 10 checks passed" in capsys.readouterr().out
     assert tclap("zste", "--model", "my_model:E", "--data", root, "--folds", "4", "--eval-takes", "1") == 0
     assert tclap("train", "--model", "my_model:E", "--data", root, "--batch-size", "15") == 2
     assert "my_model:E is an embedder: it can be scored, but has nothing to train" in capsys.readouterr().err

@@ -44,7 +44,7 @@ def test_a_model_of_mine_from_check_to_the_score_of_what_a_sweep_left(root, tmp_
         return done.stdout
 
     model, data = ("--model", "my_model:build"), ("--data", root)
-    assert "all 10 checks passed" in python("-m", "tclap", "check-model", "my_model:build")
+    assert "all 11 checks passed" in python("-m", "tclap", "check-model", "my_model:build")
     python("-m", "tclap", "zste", *model, *data, "--folds", "4", "--eval-takes", "1", "--json", "before.json")
     python("my_sweep.py", *model, *data, "--workers", "2", "--name", "mine", *TINY)
 

@@ -18,6 +18,7 @@ from tclap.config import LossCoefficients, OptimiserSettings
 from tclap.data import captions
 from tclap.features import TextFeatures, padded_texts
 from tclap.models import laion, msclap
+from tclap.models.conformance import _keeps
 from tclap.models.mini import Mini
 from tclap.models.protocol import ContrastiveModel, padded, text_embeddings, trainable_parameters
 from tclap.models.split import SplitClap
@@ -131,6 +132,16 @@ def test_features_are_unpadded_and_survive_float16_at_this_cost(name: str, share
         exact = model.text_head(*padded(features, 0))
         rounded = model.text_head(*padded([f.half() for f in features], 0))
     assert (exact - rounded).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("trainable", TRAINABLE)
+def test_its_embeddings_are_the_same_from_features_as_they_are_kept(name: str, trainable: str, shared: Shared) -> None:
+    model = shared(name, trainable)
+    wave = wave_of(model, shorter=True)
+    with torch.no_grad():
+        exact = model.audio_head(model.audio_frozen(wave))
+    found = _keeps(model, wave.numpy(), exact)
+    assert found.passed, found.line
 
 
 @pytest.mark.parametrize("name", ["msclap-2022", "msclap-2023"])

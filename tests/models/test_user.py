@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -110,8 +111,6 @@ def failed(model: ContrastiveModel) -> dict[str, str]:
     ],
 )
 def test_an_embedder_is_told_what_it_lacks(mine: ModuleType, hear: Callable, check: str, words: str) -> None:
-    import re
-
     mine.build = lambda: Sounds(hear)  # type: ignore[attr-defined]
     found = failed(models.load("mine:build"))
     assert any(re.fullmatch(check, name) and re.search(words, line) for name, line in found.items()), found
@@ -145,6 +144,27 @@ def test_gradients_are_tried_in_training_mode_as_a_gru_on_a_gpu_needs(mine: Modu
     model = models.load("mine:build")
     assert "trains" not in failed(model)
     assert not model.module().training
+
+
+@pytest.mark.parametrize(
+    ("scale", "words"),
+    [
+        (1e7, r"^audio_frozen gives features up to .*, and they are kept in float16, which ends at 65504"),
+        (1e-9, "^features as they come and as they are kept, in float16: embeddings differ"),
+    ],
+)
+def test_features_too_large_or_too_small_for_float16_are_told(mine: ModuleType, scale: float, words: str) -> None:
+    class Scaled(Trainable):
+        def audio_frozen(self, wave: torch.Tensor) -> torch.Tensor:
+            return scale * super().audio_frozen(wave)
+
+        def audio_head(self, features: torch.Tensor) -> torch.Tensor:
+            return super().audio_head(features / scale)
+
+    mine.build = Trainable  # type: ignore[attr-defined]
+    assert "float16" not in failed(models.load("mine:build"))
+    mine.build = Scaled  # type: ignore[attr-defined]
+    assert re.search(words, failed(models.load("mine:build"))["float16"])
 
 
 def test_an_embedder_of_the_wrong_shape_is_one_line(mine: ModuleType) -> None:

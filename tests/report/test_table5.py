@@ -47,6 +47,8 @@ def test_files_say_why_a_model_is_not_scored(tmp_path):
     assert len(pd.read_csv(csv)) == 6
     assert "laion is not scored: no <weights> here" in md.read_text()
     assert "| *paper* CLAP " in md.read_text()
+    assert "sounds lie where drawn timing has them" in md.read_text()
+    assert "sounds lie where midpoint timing has them" in write(LIST, tmp_path / "paper", "midpoint")[1].read_text()
     text = page.read_text()
     assert "no &lt;weights&gt; here" in text
     assert text.count("<tr class=ours>") == 3

@@ -14,6 +14,7 @@ import pytest
 from mlflow.entities.model_registry import ModelVersion
 
 from tclap.data import synth
+from tclap.data.dataset import Dataset
 from tclap.errors import InputError
 from tclap.evaluation.similarity import similarities
 from tclap.experiment import base_of, evaluate, open_workspace
@@ -225,8 +226,24 @@ def test_another_dataset_is_refused(store: Store, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"{tmp_path / 'other'} is not the dataset of sweep 'small': its digest is"):
         scores_on_test_folds(store.client, record, trials, tmp_path / "other", cache)
     gone = dataclasses.replace(record, tags={**record.tags, "data": str(tmp_path / "gone")})
-    with pytest.raises(InputError, match=r"is not in .*gone: name its folder with --data"):
+    with pytest.raises(InputError, match=r"is not at .*gone: name its folder or csv with --data"):
         scores_on_test_folds(store.client, gone, trials, None, cache)
+
+
+def test_a_dataset_that_was_given_as_a_csv_is_found(
+    store: Store, winners: list[Trial], dataset: Dataset, tmp_path: Path
+) -> None:
+    """The csv lies among the clips, so that their names, and with them the digest, are those of the sweep."""
+    shutil.copytree(dataset.audio, tmp_path / "clips")
+    csv = helpers.write_csv(
+        dataclasses.replace(dataset, root=tmp_path, audio_folder="clips"), tmp_path / "clips" / "mine.csv"
+    )
+    record, cache = recorded(store), store.storage / "cache"
+    scored = scores_on_test_folds(store.client, record, winners, None, cache)
+    again = [dataclasses.replace(trial, metrics={}) for trial in winners]
+    assert scores_on_test_folds(store.client, record, again, csv, cache) == scored
+    from_tag = dataclasses.replace(record, tags={**record.tags, "data": str(csv)})
+    assert scores_on_test_folds(store.client, from_tag, again, None, cache) == scored
 
 
 def test_a_sweep_without_test_folds_is_refused(store: Store) -> None:

@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -76,6 +77,24 @@ def test_is_another_for_other_content(
 ) -> None:
     digest = "0" * 64 if other_data else dataset_digest
     assert base.base_checkpoint(dataset, digest, data, settings, cache) != place
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "value"),
+    [(compose, "COMPOSITION", ["other"]), (base, "FRONT_ENDS", 99), (base, "BASE_TAKES", 3)],
+)
+def test_is_another_if_it_hears_other_audio(
+    dataset: Dataset,
+    dataset_digest: str,
+    cache: Path,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    module: ModuleType,
+    name: str,
+    value: object,
+) -> None:
+    monkeypatch.setattr(module, name, value)
+    assert base.base_checkpoint(dataset, dataset_digest, DataSettings(), SETTINGS, cache) != place
 
 
 @pytest.mark.parametrize("holdout", [0, 2])
