@@ -21,12 +21,13 @@ from tclap.data.synth import default_dataset
 from tclap.environment import ScriptSettings
 from tclap.experiment import open_workspace
 from tclap.flags import SweepName, flag
+from tclap.lanes.preflight import check_outlives_job
 from tclap.lanes.scoring import Scoring, model_label, open_ray, score_models
 from tclap.places import UserPath, cache_folder, check_writable
 from tclap.report.table5 import ScoredModel, write
 from tclap.scored import is_checkpoint
 from tclap.tracking import runs as tracking
-from tclap.tracking.scored_models import close_list, log_model, open_list
+from tclap.tracking.scored_models import close_list, ended_if_broken_off, log_model, open_list
 
 
 class Table5Settings(ScriptSettings):
@@ -64,6 +65,7 @@ def _absolute(name: str, weights: str | None) -> tuple[str, str | None]:
 
 def main() -> int:
     settings = parse(Table5Settings)
+    check_outlives_job(settings.storage)
     storage = settings.storage.resolve()
     check_writable(storage / settings.name)
     data = (settings.data or default_dataset(storage)).resolve()
@@ -87,14 +89,15 @@ def main() -> int:
         client, experiment_id = tracking.connect(uri, storage)
         open_ray(settings.use_gpu)  # before there is a run that it would leave behind
         parent = open_list(client, experiment_id, settings.name, {**asked, "models": ",".join(settings.models)})
-        for one in score_models([_parts(name) for name in settings.models], scoring, settings.use_gpu):
-            scored[one.model] = one
-            console.print(f"{one.model}: {one.problem or 'scored'}")
-            log_model(client, experiment_id, settings.name, parent, one.model, asked, one.scores, one.problem)
-        rows = [scored[name] for name in settings.models]
-        files = write(rows, storage / settings.name / "table5", settings.timing)
-        missing = [one.model for one in rows if one.problem]
-        close_list(client, parent, files, complete=not missing)
+        with ended_if_broken_off(client, parent):
+            for one in score_models([_parts(name) for name in settings.models], scoring, settings.use_gpu):
+                scored[one.model] = one
+                console.print(f"{one.model}: {one.problem or 'scored'}")
+                log_model(client, experiment_id, settings.name, parent, one.model, asked, one.scores, one.problem)
+            rows = [scored[name] for name in settings.models]
+            files = write(rows, storage / settings.name / "table5", settings.timing)
+            missing = [one.model for one in rows if one.problem]
+            close_list(client, parent, files, complete=not missing)
     console.print(files[1].read_text(encoding="utf-8"))
     console.print(f"files: {storage / settings.name}")
     return 1 if missing else 0

@@ -1,5 +1,6 @@
 """`sweeps/table5.py` without Ray: from its flags to the table, the exit code and one MLflow run a model."""
 
+import errno
 import importlib.util
 import shutil
 import sys
@@ -59,6 +60,7 @@ def table5(monkeypatch, tmp_path):
             run_or_exit(module.main)
         return stopped.value.code
 
+    run.script = module
     yield run
     sys.modules.pop("my_model", None)
 
@@ -143,6 +145,28 @@ def test_a_checkpoint_is_asked_what_all_are_whatever_it_was_trained_with(
         plain = scores_of(tmp_path / "plain", **asked)
         assert plain == {name: score for name, score in own.items() if "unseen" not in name}
     assert scores_of(tmp_path / "plain") != plain
+
+
+def test_a_list_that_is_broken_off_does_not_stay_running(table5, root, tmp_path, monkeypatch):
+    for error, status in ((KeyboardInterrupt(), "KILLED"), (OSError(errno.ENOSPC, "No space left"), "FAILED")):
+
+        def broken(*_, error=error):
+            raise error
+
+        monkeypatch.setattr(table5.script, "write", broken)
+        flags = ["--data", root, "--folds", "4", "--eval-takes", "1", "--base-steps", "3", "--storage", "runs"]
+        assert table5("--models", "mini", *flags, "--name", status) in (2, 130)
+        client = MlflowClient(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}")
+        runs = client.search_runs(
+            [client.get_experiment_by_name("tclap").experiment_id], f"tags.model_list = '{status}'"
+        )
+        assert {run.info.status for run in runs if "model" not in run.data.tags} == {status}
+
+
+def test_its_results_must_outlive_a_job(table5, root, monkeypatch, capsys):
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    assert table5("--models", "mini", "--data", root) == 2
+    assert "is in the job's folder and would vanish with it" in capsys.readouterr().err
 
 
 def test_an_unknown_flag_is_one_line_and_no_usage(table5, capsys):
