@@ -182,11 +182,11 @@ def test_the_kept_numbers_are_the_plans_and_make_the_page_beside_them(
 ) -> None:
     monkeypatch.setattr(script, "read_index", lambda data: SimpleNamespace(folds=np.arange(1, 5)))  # ESC-50's, here
     planned = list(script.units(script.FindingsSettings(data=Path("esc50"))))
-    frame = read_study(DOCS / "findings_again.csv")
+    frame = read_study(DOCS / "findings.csv")
     assert len(of_plan(frame, {unit.name: unit.hashes() for unit in planned})) == len(frame)
     generated, ended = script.page_from(frame, planned)
     assert ended == frame["sweep"].nunique() > 0
-    page = (DOCS / "findings_again.md").read_text(encoding="utf-8")
+    page = (DOCS / "findings.md").read_text(encoding="utf-8")
     assert put_between_marks(page, generated) == page
 
 
