@@ -27,7 +27,8 @@ from tclap.places import UserPath, cache_folder, check_writable
 from tclap.report.table5 import ScoredModel, write
 from tclap.scored import is_checkpoint
 from tclap.tracking import runs as tracking
-from tclap.tracking.scored_models import close_list, ended_if_broken_off, log_model, open_list
+from tclap.tracking.ending import ended_if_broken_off
+from tclap.tracking.scored_models import close_list, log_model, open_list
 
 
 class Table5Settings(ScriptSettings):

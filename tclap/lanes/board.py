@@ -100,7 +100,7 @@ class Board:
         except Exception as error:
             if not (tracking.is_away(error) or does_not_answer(error)):
                 raise
-            # It is shown when MLflow and storage are back. Whoever asks waits for minutes, and the sweep with him.
+            # It is shown when MLflow and storage are back. The client tries for minutes, and the sweep waits for it.
             self._next_note_at = time.monotonic() + AWAY_S
             return False
         ended = time.monotonic()

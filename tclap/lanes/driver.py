@@ -39,6 +39,7 @@ from tclap.sweep.sources import JobSource, ListSource
 from tclap.sweep.steering import EVERYTHING, excluded, is_paused, paused
 from tclap.sweep.sweep import DEFAULT_OBJECTIVES
 from tclap.tracking import runs as tracking
+from tclap.tracking.ending import ended_if_broken_off
 from tclap.tracking.page import run_link
 from tclap.tracking.uri import LOCAL_PAGE, browse_command
 
@@ -254,12 +255,8 @@ def conclude(
     with tracking.answering(store.uri):
         board = Board(start, store, tried, objectives)
         status = "interrupted" if interrupted else f"{len(missing)} not done" if missing else "done"
-        try:
+        with ended_if_broken_off(store.client, store.run_id):
             board.write_files(table, status, searched)
-        except Exception as error:
-            if not tracking.is_away(error):
-                store.client.set_terminated(store.run_id, "FAILED")
-            raise
         store.client.set_terminated(store.run_id, "KILLED" if interrupted else "FAILED" if missing else "FINISHED")
         console.print(f"files: {settings.sweep_folder}")
         _say_where(store, board, axes)

@@ -270,14 +270,15 @@ class Desk:
         Looks at the storage at most once a second, from the first worker.
         """
         looked = time.monotonic()
+        # Training does not need the storage, so it goes on while that is away.
+        wanted = unless_away(lambda: self._stop() or is_paused(self._folder, job), False)
 
         def asked() -> bool:
             nonlocal looked
             if distributed.rank() != 0 or time.monotonic() - looked < POLL_S:
                 return False
             looked = time.monotonic()
-            # Training does not need the storage, so it goes on while that is away.
-            return unless_away(self._stop, False)() or unless_away(is_paused, False)(self._folder, job)
+            return wanted()
 
         return asked
 

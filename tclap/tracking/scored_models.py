@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -12,7 +11,6 @@ from mlflow.entities import Metric, Param
 
 from tclap.evaluation.statistics import Score
 from tclap.tracking.runs import as_parameter, find_runs, score_metrics
-from tclap.tracking.uri import is_away
 
 KIND_LIST, KIND_MODEL = "model_list", "scored_model"
 
@@ -47,20 +45,6 @@ def log_model(
     client.log_batch(run_id, metrics=[Metric(key, value, now_ms, 0) for key, value in metrics.items()])
     client.set_terminated(run_id, "FINISHED")
     return run_id
-
-
-@contextmanager
-def ended_if_broken_off(client: MlflowClient, run_id: str) -> Iterator[None]:
-    """In the block the list's run is RUNNING; Ctrl-C leaves it KILLED and an error FAILED."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        client.set_terminated(run_id, "KILLED")
-        raise
-    except Exception as error:
-        if not is_away(error):
-            client.set_terminated(run_id, "FAILED")
-        raise
 
 
 def close_list(client: MlflowClient, run_id: str, files: list[Path], complete: bool) -> None:
