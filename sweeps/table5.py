@@ -1,7 +1,7 @@
 """Table V of the paper for any list of models: ZSTE of each, beside the six columns that the paper prints.
 
 python sweeps/table5.py --models mini,msclap-2022,laion,hf:laion/larger_clap_general --data data/esc50
-python sweeps/table5.py --models runs/table4/trials/…/checkpoint,my_model:build,msclap-2022=random
+python sweeps/table5.py --models models:/tclap@champion,runs/…/checkpoint,my_model:build,msclap-2022=random
 ray job submit --working-dir . -- python sweeps/table5.py --models … --use-gpu
 Every model is asked the same questions, whatever it was trained with: of a checkpoint's training only what it has seen
 of this dataset counts (its folds are refused, classes that were held out are scored apart). `tclap zste` asks it with
@@ -9,11 +9,13 @@ the timing, prompts and draws of its training.
 NAME=WEIGHTS gives a model its weights. A model that cannot be had is a row that says why, and the exit code is 1.
 """
 
+import contextlib
 import os
 from pathlib import Path
 
 from pydantic import Field, field_validator
 
+from tclap.commands.registered import REGISTRY, on_disk
 from tclap.config import DataSettings, ModelSettings, Timing
 from tclap.console import console, parse, run_or_exit
 from tclap.data.dataset import check_folds
@@ -22,7 +24,7 @@ from tclap.environment import ScriptSettings
 from tclap.experiment import open_workspace
 from tclap.flags import SweepName, flag
 from tclap.lanes.preflight import check_outlives_job
-from tclap.lanes.scoring import Scoring, model_label, open_ray, score_models
+from tclap.lanes.scoring import Scoring, open_ray, score_models
 from tclap.places import UserPath, cache_folder, check_writable
 from tclap.report.table5 import ScoredModel, write
 from tclap.scored import is_checkpoint
@@ -34,7 +36,9 @@ from tclap.tracking.scored_models import close_list, log_model, open_list
 class Table5Settings(ScriptSettings):
     """Score a list of models on ZSTE."""
 
-    models: tuple[str, ...] = Field(min_length=1, description="names, hf:REPO, module:factory, checkpoint folders")
+    models: tuple[str, ...] = Field(
+        min_length=1, description="names, hf:REPO, module:factory, checkpoint folders, models:/NAME"
+    )
     data: UserPath | None = Field(None, description="dataset: a folder or a csv; default: a synthetic one")
     folds: tuple[int, ...] = Field((5,), description="folds to score")
     train_folds: tuple[int, ...] = Field((1, 2, 3), description="folds of mini's base")
@@ -48,7 +52,8 @@ class Table5Settings(ScriptSettings):
     @field_validator("models")
     @classmethod
     def _models_are_found_from_anywhere(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(model_label(*_absolute(*_parts(name))) for name in names))
+        models = (_absolute(*_parts(name)) for name in names)
+        return tuple(dict.fromkeys(name if weights is None else f"{name}={weights}" for name, weights in models))
 
 
 def _parts(given: str) -> tuple[str, str | None]:
@@ -60,7 +65,8 @@ def _parts(given: str) -> tuple[str, str | None]:
 
 def _absolute(name: str, weights: str | None) -> tuple[str, str | None]:
     """With whole paths: workers run in folders of their own. Raises InputError for a name that cannot be a model."""
-    name = str(Path(name).resolve()) if is_checkpoint(name) else ModelSettings(name=name).name
+    if not name.startswith(REGISTRY):  # which is asked once the storage is known
+        name = str(Path(name).resolve()) if is_checkpoint(name) else ModelSettings(name=name).name
     return name, str(Path(weights).resolve()) if weights and Path(weights).exists() else weights
 
 
@@ -86,12 +92,16 @@ def main() -> int:
     asked["dataset_digest"] = workspace.dataset_digest
     uri = tracking.tracking_uri(storage)
     scored: dict[str, ScoredModel] = {}
-    with tracking.answering(uri):
+    with tracking.answering(uri), contextlib.ExitStack() as while_scored:
+        models = {label: _parts(label) for label in settings.models}
+        for label, (name, weights) in models.items():  # every worker reads the storage
+            place = on_disk(name, storage, weights, below=storage / settings.name)
+            models[label] = (while_scored.enter_context(place), weights)
         client, experiment_id = tracking.connect(uri, storage)
         open_ray(settings.use_gpu)  # before there is a run that it would leave behind
         parent = open_list(client, experiment_id, settings.name, {**asked, "models": ",".join(settings.models)})
         with ended_if_broken_off(client, parent):
-            for one in score_models([_parts(name) for name in settings.models], scoring, settings.use_gpu):
+            for one in score_models(models, scoring, settings.use_gpu):
                 scored[one.model] = one
                 console.print(f"{one.model}: {one.problem or 'scored'}")
                 log_model(client, experiment_id, settings.name, parent, one.model, asked, one.scores, one.problem)

@@ -17,7 +17,9 @@ from tclap.console import run_or_exit
 from tclap.data.draws import held_out_classes
 from tclap.evaluation.embed import zste_scores
 from tclap.lanes import preflight
-from tclap.lanes.scoring import Scoring, _score
+from tclap.lanes.scoring import Scoring, score_model
+from tclap.tracking import champion
+from tclap.tracking import runs as tracking
 from tclap.training import checkpoint
 from tests.helpers import write_csv
 
@@ -29,15 +31,14 @@ MY_MODEL = Path(__file__).parents[1] / "examples" / "my_model.py"
 def table5(monkeypatch, tmp_path):
     """Run the script in a folder with a user's model, each model in this process."""
     from tclap.errors import InputError
-    from tclap.lanes.scoring import model_label
     from tclap.report.table5 import ScoredModel
 
-    def in_process(names, scoring, use_gpu):
-        for name, weights in reversed(names):  # as tasks end: in no order
+    def in_process(models, scoring, use_gpu):
+        for label, model in reversed(models.items()):  # as tasks end: in no order
             try:
-                yield _score(name, weights, scoring, use_gpu)
+                yield score_model(label, *model, scoring, use_gpu)
             except InputError as error:
-                yield ScoredModel(model_label(name, weights), problem=str(error))
+                yield ScoredModel(label, problem=str(error))
 
     spec = importlib.util.spec_from_file_location("table5", SCRIPT)
     module = importlib.util.module_from_spec(spec)
@@ -122,7 +123,8 @@ def scores_of(root, dataset_digest, tmp_path):
     def score(name, **asked):
         settings = DataSettings(eval_takes=1, **asked)
         places = {"data": str(root), "dataset_digest": dataset_digest, "cache": str(tmp_path / "cache")}
-        return _score(name, None, Scoring(**places, folds=(4,), train_folds=(1,), base_steps=3, asked=settings), False)
+        scoring = Scoring(**places, folds=(4,), train_folds=(1,), base_steps=3, asked=settings)
+        return score_model(name, name, None, scoring, False)
 
     return lambda name, **asked: score(str(name), **asked).scores
 
@@ -197,3 +199,27 @@ def test_an_address_at_which_no_ray_is_leaves_no_run(table5, root, tmp_path, mon
     assert words in line
     client = MlflowClient(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}")
     assert client.search_runs([client.get_experiment_by_name("tclap").experiment_id]) == []
+
+
+def test_a_registered_model_is_scored_as_the_checkpoint_that_it_is(table5, root, mini, tmp_path, capsys):
+    checkpoint.save(tmp_path / "trained" / "artifacts" / "checkpoint", mini, {})
+    storage = tmp_path / "runs"
+    storage.mkdir()
+    client, experiment = tracking.connect(tracking.tracking_uri(storage), storage)
+    client.create_registered_model(champion.MODEL)
+    run = client.create_run(experiment)
+    client.create_model_version(champion.MODEL, (tmp_path / "trained").as_uri(), run.info.run_id)
+    champion.promote(client, "1")
+    flags = ["--data", root, "--folds", "4", "--eval-takes", "1", "--base-steps", "3", "--storage", "runs"]
+    assert table5("--models", f"{champion.ADDRESS},trained/artifacts/checkpoint", *flags) == 0
+    lines = pd.read_csv("runs/table5/table5.csv")
+    scores = {model: rows.drop(columns="model").to_csv(index=False) for model, rows in lines.groupby("model")}
+    assert scores.pop(champion.ADDRESS) == scores.popitem()[1]
+    assert [file.name for file in Path("runs/table5").iterdir() if file.is_dir()] == []
+    for address, words in (
+        ("models:/tclap@nobody", "cannot be had from MLflow"),
+        (f"{champion.ADDRESS}=w", f"--weights w: {champion.ADDRESS} is a checkpoint"),
+    ):
+        capsys.readouterr()
+        assert table5("--models", f"mini,{address}", *flags, "--name", "refused") == 2
+        assert words in capsys.readouterr().err

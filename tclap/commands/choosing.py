@@ -69,7 +69,9 @@ class Best(SweepFlags):
         None,
         description="what is maximised, by its MLflow name; default: zste/order (zste/temporal of old sweeps)",
     )
-    guard: tuple[str, ...] = Field((), description='what must hold besides, such as "zste/1>=70"; repeatable')
+    guard: tuple[str, ...] = Field(
+        (), description='what must hold besides, such as "zste/1>=70"; repeatable; default: the sweep\'s own guards'
+    )
     data: UserPath | None = Field(None, description="the sweep's dataset, where it has moved")
     promote: bool = Field(False, description="make the winner the champion, in place of another sweep's")
 
@@ -78,9 +80,10 @@ class Best(SweepFlags):
         from tclap.tracking.final_scores import others_scored, scores_on_test_folds
         from tclap.tracking.read import existing_store, read_sweep
 
-        guards = [parse_guard(text) for text in self.guard]
+        given = tuple(parse_guard(text) for text in self.guard)
         client, experiment_id, uri = existing_store(self.storage)
         sweep = read_sweep(client, experiment_id, self.name)
+        guards = given or sweep.guards
         # By its own name, which the runs and the registry have: `column_of` knows zste/order/moved, too.
         metric = metric_of(column_of(sweep.frame(), self.metric or _default_metric(sweep)))
         best, seeds = _rank(sweep, metric, guards)

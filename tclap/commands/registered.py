@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from tclap.config import Trainable
 from tclap.models.protocol import ContrastiveModel
 from tclap.scored import check_for_any_data, open_model, refuse_weights
-from tclap.training import checkpoint
 
 REGISTRY = "models:/"
 STORAGE = "where models:/... is looked up; MLFLOW_TRACKING_URI beats it"  # of the flag --storage
@@ -23,17 +24,27 @@ def check_name(name: str) -> None:
         check_for_any_data(name)
 
 
-def open_any(name: str, storage: Path, weights: str | None = None, trainable: Trainable = "paper") -> ContrastiveModel:
-    """The model on the CPU. Raises InputError as `open_model` does, and if it is no model that `tclap best` registered.
+@contextlib.contextmanager
+def on_disk(name: str, storage: Path, weights: str | None = None, below: Path | None = None) -> Iterator[str]:
+    """A name that `tclap.scored` opens: of a registered model its checkpoint folder, there meanwhile; else `name`.
 
-    storage: the folder whose MLflow store is asked for a registered model.
+    storage: the folder whose MLflow store is asked for a registered model. below: where its folder is put.
+    Raises InputError if it is no model that `tclap best` registered, or there are `weights` for it.
     """
     if not name.startswith(REGISTRY):
-        return open_model(name, weights, trainable)
+        yield name
+        return
     refuse_weights(name, weights)
     # MLflow takes seconds to import.
     from tclap.tracking.champion import fetch
     from tclap.tracking.read import existing_store
 
-    with tempfile.TemporaryDirectory() as scratch:
-        return checkpoint.load(fetch(name, existing_store(storage)[2], Path(scratch)))
+    uri = existing_store(storage)[2]
+    with tempfile.TemporaryDirectory(dir=below) as scratch:
+        yield str(fetch(name, uri, Path(scratch)))
+
+
+def open_any(name: str, storage: Path, weights: str | None = None, trainable: Trainable = "paper") -> ContrastiveModel:
+    """The model on the CPU. Raises InputError as `on_disk` and `open_model` do."""
+    with on_disk(name, storage, weights) as place:
+        return open_model(place, weights, trainable)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, field_validator
 from rich.table import Column, Table
 
 from tclap import models
-from tclap.commands.registered import STORAGE, check_name, open_any
+from tclap.commands.registered import STORAGE, check_name, on_disk, open_any
 from tclap.config import Trainable
 from tclap.console import console
 from tclap.data import dataset as datasets
@@ -72,22 +72,23 @@ class Zste(ModelFlags):
     train_folds: tuple[int, ...] = Field((1, 2, 3), description="folds of mini's base")
     eval_takes: int = Field(4, ge=1, description="composites drawn for each pair of classes")
     base_steps: int = Field(100, ge=1, description="optimiser steps of mini's base")
-    storage: UserPath = Field(Path("runs"), description="folder whose cache is used")
+    storage: UserPath = Field(Path("runs"), description=f"folder whose cache is used, and {STORAGE}")
 
     def cli_cmd(self) -> None:
-        is_checkpoint(self.model)  # refused before anything is read
-        check_writable(self.storage)
-        workspace = open_workspace(self.data, cache_folder(self.storage))
-        datasets.check_folds(workspace.dataset, {"folds": self.folds})
-        model, data = open_on(
-            workspace,
-            self.model,
-            self.folds,
-            weights=self.weights,
-            trainable=self.trainable,
-            train_folds=self.train_folds,
-            base_steps=self.base_steps,
-        )
+        with on_disk(self.model, self.storage, self.weights) as name:
+            is_checkpoint(name)  # refused before anything is read
+            check_writable(self.storage)
+            workspace = open_workspace(self.data, cache_folder(self.storage))
+            datasets.check_folds(workspace.dataset, {"folds": self.folds})
+            model, data = open_on(
+                workspace,
+                name,
+                self.folds,
+                weights=self.weights,
+                trainable=self.trainable,
+                train_folds=self.train_folds,
+                base_steps=self.base_steps,
+            )
         model.module().to(best_device())
         scores = evaluate(workspace, data.model_copy(update={"eval_takes": self.eval_takes}), model, self.folds)
         print_scores(scores)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,14 +45,16 @@ def open_ray(use_gpu: bool) -> None:
         raise InputError("--use-gpu: this Ray has no GPU")
 
 
-def score_models(names: Sequence[tuple[str, str | None]], scoring: Scoring, use_gpu: bool) -> Iterator[ScoredModel]:
-    """Score each (model, weights) on the Ray that is open, in the order in which they are done.
+def score_models(
+    models: Mapping[str, tuple[str, str | None]], scoring: Scoring, use_gpu: bool
+) -> Iterator[ScoredModel]:
+    """Score models, label -> (name, weights), on the Ray that is open, in the order in which they are done.
 
     A model that cannot be had, or whose own code fails, comes with its `problem`.
     """
-    task = ray.remote(num_cpus=1, num_gpus=int(use_gpu), max_retries=RETRIES)(_score)
-    models = {task.remote(name, weights, scoring, use_gpu): model_label(name, weights) for name, weights in names}
-    waiting = list(models)
+    task = ray.remote(num_cpus=1, num_gpus=int(use_gpu), max_retries=RETRIES)(score_model)
+    labels = {task.remote(label, *model, scoring, use_gpu): label for label, model in models.items()}
+    waiting = list(labels)
     while waiting:
         (done, *_), waiting = ray.wait(waiting)
         try:
@@ -60,14 +62,11 @@ def score_models(names: Sequence[tuple[str, str | None]], scoring: Scoring, use_
         except ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None) or error
             reason = str(cause) if isinstance(cause, InputError) else f"{type(cause).__name__}: {cause}"
-            yield ScoredModel(models[done], problem=" ".join(reason.split()))
+            yield ScoredModel(labels[done], problem=" ".join(reason.split()))
 
 
-def model_label(name: str, weights: str | None) -> str:
-    return name if weights is None else f"{name}={weights}"
-
-
-def _score(name: str, weights: str | None, scoring: Scoring, use_gpu: bool) -> ScoredModel:
+def score_model(label: str, name: str, weights: str | None, scoring: Scoring, use_gpu: bool) -> ScoredModel:
+    """One task: the scores of one model. Raises InputError as `open_on` does."""
     workspace = open_workspace(Path(scoring.data), Path(scoring.cache), scoring.dataset_digest)
     model, data = open_on(
         workspace,
@@ -80,4 +79,4 @@ def _score(name: str, weights: str | None, scoring: Scoring, use_gpu: bool) -> S
     # Ray hides no GPU from a task that asked for none: all of them at once would share the first one.
     model.module().to(best_device() if use_gpu else "cpu")
     scores = evaluate(workspace, data, model, scoring.folds, scoring.asked)
-    return ScoredModel(model_label(name, weights), scores, getattr(model, "untrained", False))
+    return ScoredModel(label, scores, getattr(model, "untrained", False))

@@ -1,6 +1,8 @@
 """What `tclap best` says of a winner that is tied, or has one seed, and how it names a metric; guards in a report."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -49,31 +51,57 @@ def test_a_clear_winner_of_several_seeds_has_no_note() -> None:
     assert "understates how much results vary" in text
 
 
+class Registered(Exception):
+    """What `tclap best` does after it registers a model needs a registry."""
+
+
+@pytest.fixture
+def registered_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, dict[str, str]]]:
+    """The run that `tclap best` would register of a sweep, and why."""
+
+    def registered_of(sweep: SweepRecord, **flags: Any) -> tuple[str, dict[str, str]]:
+        def register(client: object, uri: str, trial: Trial, why: dict[str, str]) -> None:
+            raise Registered(trial.run_id, why)
+
+        monkeypatch.setattr(read, "existing_store", lambda storage: (None, "1", "sqlite:///mlflow.db"))
+        monkeypatch.setattr(read, "read_sweep", lambda *_: sweep)
+        monkeypatch.setattr(final_scores, "scores_on_test_folds", lambda *_: None)
+        monkeypatch.setattr(choosing, "_print_test_scores", lambda *_: None)
+        monkeypatch.setattr(champion, "register", register)
+        with pytest.raises(Registered) as stopped, console.capture():
+            Best(name="s", **flags).cli_cmd()
+        return stopped.value.args
+
+    return registered_of
+
+
 @pytest.mark.parametrize("metric", ["order/moved", "zste/order/moved"])
-def test_a_metric_has_one_name_from_the_ranking_to_the_registry(monkeypatch: pytest.MonkeyPatch, metric: str) -> None:
+def test_a_metric_has_one_name_from_the_ranking_to_the_registry(
+    registered_of: Callable[..., tuple[str, dict[str, str]]], metric: str
+) -> None:
     """MLflow calls it order/moved on a run and zste_test/order/moved after the test folds."""
-    scores = {0: {"order/moved": 40.0}, 1: {"order/moved": 90.0}}
     trials = tuple(
-        Trial(f"run-{alpha}", row(alpha), 0, {**of_one, METRIC: 50.0, "zste/1": 50.0})
-        for alpha, of_one in scores.items()
+        Trial(f"run-{alpha}", row(alpha), 0, {"order/moved": moved, METRIC: 50.0, "zste/1": 50.0})
+        for alpha, moved in ((0, 40.0), (1, 90.0))
     )
-    registered = []
+    run, why = registered_of(SweepRecord("s", "parent", {}, {}, "table4", (), trials), metric=metric)
+    assert (run, why["metric"]) == ("run-1", "order/moved")
 
-    class Registered(Exception):
-        """What comes after it needs a registry."""
 
-    def register(client: object, uri: str, trial: Trial, why: dict[str, str]) -> None:
-        registered.append((trial.run_id, why["metric"]))
-        raise Registered
-
-    monkeypatch.setattr(read, "existing_store", lambda storage: (None, "1", "sqlite:///mlflow.db"))
-    monkeypatch.setattr(read, "read_sweep", lambda *_: SweepRecord("s", "parent", {}, {}, "table4", (), trials))
-    monkeypatch.setattr(final_scores, "scores_on_test_folds", lambda *_: None)
-    monkeypatch.setattr(choosing, "_print_test_scores", lambda *_: None)
-    monkeypatch.setattr(champion, "register", register)
-    with pytest.raises(Registered), console.capture():
-        Best(name="s", metric=metric).cli_cmd()
-    assert registered == [("run-1", "order/moved")]
+@pytest.mark.parametrize(
+    ("given", "run", "held"), [((), "run-1", "zste/1>=70"), (("zste/1>=50",), "run-0", "zste/1>=50")]
+)
+def test_the_guards_of_the_sweep_hold_unless_others_are_given(
+    registered_of: Callable[..., tuple[str, dict[str, str]]], given: tuple[str, ...], run: str, held: str
+) -> None:
+    trials = tuple(
+        Trial(f"run-{alpha}", row(alpha), 0, {METRIC: order, "zste/1": kept})
+        for alpha, order, kept in ((0, 90.0, 60.0), (1, 80.0, 75.0))
+    )
+    guards = (parse_guard("zste/1>=70"),)
+    sweep = SweepRecord("s", "p", {}, {}, "search", (METRIC, "zste/1"), trials, guards=guards)
+    registered, why = registered_of(sweep, guard=given)
+    assert (registered, why["guards"]) == (run, held)
 
 
 def test_a_report_ranks_by_the_guards_of_the_sweep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A registered model by its address, for `tclap order`, `retrieval` and `score` alike, from a small real registry."""
+"""A registered model by its address, for each command that takes one, from a small real registry."""
 
 import sys
 from collections.abc import Iterator
@@ -53,17 +53,19 @@ def questions(dataset: Dataset, tmp_path: Path) -> dict[str, list[object]]:
         "order": ["plain", MADE_UP["plain"](tmp_path / "suite")],
         "retrieval": ["--audio", dataset.audio, "--captions", tmp_path / "captions.csv"],
         "score": [clips[0], "ticks before hum"],
+        "zste": ["--data", dataset.root, "--folds", "4", "--eval-takes", "1"],
     }
 
 
-@pytest.mark.parametrize("command", ["order", "retrieval", "score"])
+@pytest.mark.parametrize("command", ["order", "retrieval", "score", "zste"])
 def test_it_answers_as_the_checkpoint_that_it_is(
     command: str, registry: Registry, questions: dict[str, list[object]]
 ) -> None:
     flag = [] if command == "score" else ["--model"]
     said = tclap(command, *flag, champion.ADDRESS, *questions[command], "--storage", registry.storage)
     assert said == tclap(command, *flag, registry.ours, *questions[command])
-    assert {"order": "plain: ", "retrieval": "3 clips, 3 captions", "score": "ticks before hum"}[command] in said
+    says = {"order": "plain: ", "retrieval": "3 clips, 3 captions", "score": "ticks before hum", "zste": "3A_order"}
+    assert says[command] in said
 
 
 @pytest.mark.parametrize(
