@@ -304,4 +304,4 @@ def shown(value: object) -> str:
     """A value as text: numbers without trailing zeros, tuples as they are parsed."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "none" if value is None else "+".join(map(shown, value)) if isinstance(value, tuple) else str(value)
-    return f"{value:g}"
+    return str(value) if isinstance(value, int) else f"{value:g}"

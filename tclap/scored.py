@@ -52,15 +52,17 @@ def is_checkpoint(name: str) -> bool:
 def open_model(name: str, weights: str | None = None, trainable: Trainable = "paper") -> ContrastiveModel:
     """The model on the CPU. Raises InputError if it is neither a checkpoint nor pretrained, or weights are missing."""
     if is_checkpoint(name):
-        refuse_weights(name, weights)
+        refuse_choices(name, weights, trainable)
         return checkpoint.load(Path(name))
     return models.load(name, weights, trainable)
 
 
-def refuse_weights(name: str, weights: str | None) -> None:
-    """Raise InputError if there are `weights` for a checkpoint, whatever names it."""
+def refuse_choices(name: str, weights: str | None, trainable: Trainable = "paper") -> None:
+    """Raise InputError if a checkpoint, whatever names it, is given `weights` or another cut than its own."""
     if weights is not None:
         raise InputError(f"--weights {weights}: {name} is a checkpoint, which says itself which weights it starts from")
+    if trainable != "paper":
+        raise InputError(f"--trainable {trainable}: {name} is a checkpoint, which says itself where it is cut")
 
 
 def check_for_any_data(name: str) -> None:
@@ -85,13 +87,16 @@ def open_on(
     if a checkpoint was trained on one of `folds`.
     """
     if is_checkpoint(name):
-        refuse_weights(name, weights)
+        refuse_choices(name, weights, trainable)
         return checkpoint.load(Path(name)), _data_of_checkpoint(Path(name), workspace, folds)
     if models.family(name).untrained is None:
         return models.load(name, weights, trainable), DataSettings()
+    try:
+        base = ModelSettings(name=name, weights=weights, trainable=trainable, base=OptimiserSettings(steps=base_steps))
+    except ValidationError as error:
+        raise InputError(str(error.errors()[0]["ctx"]["error"])) from error
     data = DataSettings(train_folds=tuple(train_folds), eval_folds=tuple(folds), test_folds=())
     check_folds(workspace.dataset, {"train_folds": data.train_folds})
-    base = ModelSettings(name=name, base=OptimiserSettings(steps=base_steps))
     place = base_checkpoint(workspace.dataset, workspace.dataset_digest, data, base, workspace.cache)
     return checkpoint.load(place), data
 

@@ -205,6 +205,16 @@ def test_labels_name_whatever_varies() -> None:
     assert label(ab().parent, [find_axis("steps_a"), find_axis("steps_b")]) == "A  batch 8  steps_a 150"
 
 
+def test_whole_numbers_are_shown_to_the_last_digit() -> None:
+    assert [shown(value) for value in (20240101, 20240102, 0.25, 1.0, True)] == [
+        "20240101",
+        "20240102",
+        "0.25",
+        "1",
+        "True",
+    ]
+
+
 def test_columns_and_symbols() -> None:
     assert [axis.column for axis in AXES[:8]] == [
         *("stage", "alpha_st", "alpha_ct", "alpha_so", "alpha_co", "beta", "batch_size", "lr")

@@ -49,9 +49,18 @@ def test_a_checkpoint_is_scored_as_it_was_trained_and_not_on_its_training_folds(
         open_on(workspace, str(trained), (2, 4))
 
 
+def test_a_checkpoint_is_given_neither_weights_nor_another_cut(trained, workspace):
+    for choice, word in (({"weights": "w"}, "which weights"), ({"trainable": "all"}, "where it is cut")):
+        for ask in (lambda **c: open_model(str(trained), **c), lambda **c: open_on(workspace, str(trained), (4,), **c)):
+            with pytest.raises(InputError, match=f"is a checkpoint, which says itself {word}"):
+                ask(**choice)
+
+
 def test_the_base_of_a_model_without_weights_is_trained_here(workspace):
     model, data = open_on(workspace, "mini", (4,), train_folds=(1,), base_steps=2)
     assert model.name == "mini"
     assert (data.train_folds, data.eval_folds) == ((1,), (4,))
+    with pytest.raises(InputError, match=r"^mini takes neither trainable nor weights: its base is trained here"):
+        open_on(workspace, "mini", (4,), train_folds=(1,), weights="random")
     with pytest.raises(InputError, match="train_folds names fold 9"):
         open_on(workspace, "mini", (4,), train_folds=(9,))

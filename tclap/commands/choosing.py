@@ -158,7 +158,8 @@ def _rank(sweep: SweepRecord, metric: str, guards: Sequence[Guard]) -> tuple[str
     print_ranking(f"Pareto front of {', '.join(objectives)}", ranking_cells(front).drop(columns="front"))
     best = str(winner(ranked)["config_hash"])
     paired = paired_comparisons(frame, metric, best)
-    paired = paired.set_index("config_hash", drop=False).loc[[h for h in ranked["config_hash"] if h != best]]
+    compared = [name for name in ranked["config_hash"] if name in set(paired["config_hash"])]
+    paired = paired.set_index("config_hash", drop=False).loc[compared]
     if len(paired):
         title = f"the winner less each other: {metric} over the same seeds, after selection by the same scores"
         print_ranking(title, paired_cells(paired))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tclap.config import Trainable
 from tclap.models.protocol import ContrastiveModel
-from tclap.scored import check_for_any_data, open_model, refuse_weights
+from tclap.scored import check_for_any_data, open_model, refuse_choices
 
 REGISTRY = "models:/"
 STORAGE = "where models:/... is looked up; MLFLOW_TRACKING_URI beats it"  # of the flag --storage
@@ -25,16 +25,22 @@ def check_name(name: str) -> None:
 
 
 @contextlib.contextmanager
-def on_disk(name: str, storage: Path, weights: str | None = None, below: Path | None = None) -> Iterator[str]:
+def on_disk(
+    name: str,
+    storage: Path,
+    weights: str | None = None,
+    trainable: Trainable = "paper",
+    below: Path | None = None,
+) -> Iterator[str]:
     """A name that `tclap.scored` opens: of a registered model its checkpoint folder, there meanwhile; else `name`.
 
     storage: the folder whose MLflow store is asked for a registered model. below: where its folder is put.
-    Raises InputError if it is no model that `tclap best` registered, or there are `weights` for it.
+    Raises InputError if it is no model that `tclap best` registered, or it is given weights or another cut.
     """
     if not name.startswith(REGISTRY):
         yield name
         return
-    refuse_weights(name, weights)
+    refuse_choices(name, weights, trainable)
     # MLflow takes seconds to import.
     from tclap.tracking.champion import fetch
     from tclap.tracking.read import existing_store
@@ -46,5 +52,5 @@ def on_disk(name: str, storage: Path, weights: str | None = None, below: Path | 
 
 def open_any(name: str, storage: Path, weights: str | None = None, trainable: Trainable = "paper") -> ContrastiveModel:
     """The model on the CPU. Raises InputError as `on_disk` and `open_model` do."""
-    with on_disk(name, storage, weights) as place:
+    with on_disk(name, storage, weights, trainable) as place:
         return open_model(place, weights, trainable)

@@ -75,7 +75,7 @@ class Zste(ModelFlags):
     storage: UserPath = Field(Path("runs"), description=f"folder whose cache is used, and {STORAGE}")
 
     def cli_cmd(self) -> None:
-        with on_disk(self.model, self.storage, self.weights) as name:
+        with on_disk(self.model, self.storage, self.weights, self.trainable) as name:
             is_checkpoint(name)  # refused before anything is read
             check_writable(self.storage)
             workspace = open_workspace(self.data, cache_folder(self.storage))

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import subprocess
 import tempfile
@@ -231,9 +232,14 @@ def convert(file: Path, out: Path) -> None:
 
 
 def _distinct(filenames: Sequence[str]) -> list[str]:
-    """Each file's own name, or with its folders before it if another folder has one of that name."""
+    """Each file's own name, or with its folders before it if another folder has one of that name; never one twice."""
     often = Counter(Path(name).name for name in filenames)
-    return [Path(name).name if often[Path(name).name] == 1 else name.replace("/", "-") for name in filenames]
+    names: dict[str, None] = {}  # in order
+    for name in filenames:
+        path = Path(name if often[Path(name).name] == 1 else name.replace("/", "-"))
+        others = (f"{path.stem}-{n}{path.suffix}" for n in itertools.count(2))  # dog/1.wav beside dog-1.wav
+        names[next(free for free in itertools.chain([path.name], others) if free not in names)] = None
+    return list(names)
 
 
 def _stems(recordings: Sequence[str]) -> list[str]:

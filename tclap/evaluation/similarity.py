@@ -9,6 +9,7 @@ Shapes: n files, W windows of a file, T samples of a window, m texts, D embeddin
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from tclap.data.audio import SILENCE_PEAK, decode, raise_problems
+from tclap.data.audio import SILENCE_PEAK, decode
 from tclap.data.compose import WINDOW_RMS
 from tclap.errors import InputError
 from tclap.evaluation.retrieval import embed_texts
@@ -47,7 +48,7 @@ def similarities(model: ContrastiveModel, audio: Sequence[str], texts: Sequence[
         try:
             return decode(Path(path), model.sample_rate_hz)
         except InputError as error:
-            return str(error)
+            return os.path.join(os.path.dirname(path), str(error))  # which begins with the file's name
 
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(audio), BATCH_FILES):
@@ -59,7 +60,8 @@ def similarities(model: ContrastiveModel, audio: Sequence[str], texts: Sequence[
                     longer += [path] * (len(wave) > length)
                     best = [embed_windows(model, windows) @ text.T for windows in _batches(cut_windows(wave, length))]
                     rows.append(np.concatenate(best).max(axis=0))
-    raise_problems(Path(audio[0]).parent, problems)
+    if problems:
+        raise InputError(f"{len(problems)} unusable file(s): {'; '.join(problems)}")
     found = pd.DataFrame(np.stack(rows), index=pd.Index(audio, name="audio"), columns=pd.Index(texts, name="text"))
     found.attrs[LONGER] = longer
     return found

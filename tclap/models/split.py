@@ -33,7 +33,7 @@ from tclap.models.protocol import padded
 from tclap.models.tokenise import Tokeniser
 
 CUT: dict[Trainable, int] = {"all": 0, "paper": 1, "projection": 2}
-FROZEN_WINDOWS = {"cpu": 8, "cuda": 64}  # windows at once in the frozen half: caps its activations
+FROZEN_WINDOWS = {"cpu": 8, "cuda": 64}  # windows at once where no gradient is kept: caps the activations
 FROZEN_TEXTS = 128
 
 
@@ -152,16 +152,20 @@ class SplitClap(nn.Module):
     def audio_frozen(self, wave: Tensor) -> Tensor:  # [B, T] -> [B, ...]
         if self._cut == 0:
             return wave
-        size = FROZEN_WINDOWS["cuda" if wave.is_cuda else "cpu"]
         stages = (self.audio.lower, self.audio.upper)[: self._cut]
         done = []
-        for part in wave.split(size):
+        for part in split_windows(wave):
             for stage in stages:
                 part = stage(part)
             done.append(part)
         return torch.cat(done)
 
     def audio_head(self, features: Tensor) -> Tensor:  # [B, ...] -> [B, D]
+        if self._cut == 0 and not self.training and not torch.is_grad_enabled():  # scoring with the whole tower
+            return torch.cat([self._audio_head(part) for part in split_windows(features)])
+        return self._audio_head(features)
+
+    def _audio_head(self, features: Tensor) -> Tensor:
         x = features.to(self.logit_scale.dtype)
         for stage in (self.audio.lower, self.audio.upper, self.audio.project)[self._cut :]:
             x = stage(x)
@@ -206,6 +210,11 @@ class SplitClap(nn.Module):
 
     def rebuild_config(self) -> dict[str, object]:
         return {"name": self.name, **self._rebuild}
+
+
+def split_windows(wave: Tensor) -> tuple[Tensor, ...]:
+    """[B, ...] in parts of as many windows as a whole tower may hear at once."""
+    return wave.split(FROZEN_WINDOWS["cuda" if wave.is_cuda else "cpu"])
 
 
 def describe(model: SplitClap, weights_path: str | None, repo: str, files: tuple[str, ...]) -> Listing:

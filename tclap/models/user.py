@@ -25,7 +25,7 @@ from tclap.errors import InputError
 from tclap.models.embedder import ENCODERS, Embedder
 from tclap.models.family import Count, Family, Listing
 from tclap.models.protocol import ContrastiveModel
-from tclap.models.split import content_hash
+from tclap.models.split import FROZEN_TEXTS, content_hash, split_windows
 
 NEEDED = ("window_s", "sample_rate_hz", "audio_frozen", "audio_head", "text_frozen", "text_head")
 OPTIONS: dict[str, object] = {"weights": None, "trainable": "paper", "seed": 0}  # of a factory, with their defaults
@@ -68,8 +68,7 @@ class UserModel(nn.Module):
 
     def audio_frozen(self, wave: Tensor) -> Tensor:
         with self._calm():
-            features: Tensor = self.own.audio_frozen(wave)  # type: ignore[operator]
-        return features
+            return torch.cat([self.own.audio_frozen(part) for part in split_windows(wave)])  # type: ignore[operator]
 
     def audio_head(self, features: Tensor) -> Tensor:
         embedded: Tensor = self.own.audio_head(features.to(_read_as(features, self.logit_scale)))  # type: ignore[operator]
@@ -77,7 +76,9 @@ class UserModel(nn.Module):
 
     def text_frozen(self, texts: Sequence[str]) -> list[Tensor]:
         with self._calm():
-            features: list[Tensor] = list(self.own.text_frozen(list(texts)))  # type: ignore[operator]
+            features: list[Tensor] = []
+            for start in range(0, len(texts), FROZEN_TEXTS):
+                features += self.own.text_frozen(list(texts[start : start + FROZEN_TEXTS]))  # type: ignore[operator]
         # numpy, in which they are kept, has no bfloat16.
         return [
             f.to(self.logit_scale.device, torch.float32 if f.dtype == torch.bfloat16 else f.dtype) for f in features

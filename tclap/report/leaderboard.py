@@ -122,12 +122,14 @@ def paired_comparisons(frame: pd.DataFrame, metric: str, best: str) -> pd.DataFr
 
     Columns: the settings, `seeds`, `difference` (best less other, mean over seeds), `low` and `high` (its 95%
     interval), `p` (two-sided paired t-test, by Holm's procedure adjusted for how many pairs of configurations there
-    are) and `config_hash`. `best` was chosen by these same numbers, so each configuration might have stood in its
+    are) and `config_hash`. What was stopped early is not compared: its scores are of fewer steps, so it could not have
+    won. `best` was chosen by these same numbers, so each configuration might have stood in its
     place: with k configurations there are k(k-1)/2 comparisons to adjust for, not k-1. One shared seed has no interval,
     and differences that do not vary have no test: NaN.
     """
     column = column_of(frame, metric)
     settings = setting_columns(frame)
+    frame = frame[frame["config_hash"].map(stopped_steps(frame)) == 0]
     own = frame[frame["config_hash"] == best].set_index("seed")[column]
     rows = []
     for name, others in frame[frame["config_hash"] != best].groupby("config_hash", sort=False):

@@ -14,7 +14,7 @@ import soundfile
 from tclap import cli
 from tclap.config import DataSettings
 from tclap.data.dataset import Dataset
-from tclap.data.imported import import_dataset
+from tclap.data.imported import _distinct, import_dataset
 from tclap.data.layouts import read_dataset, read_index
 from tclap.data.timed import Span, heard_alone
 from tclap.errors import InputError
@@ -136,6 +136,11 @@ def test_files_of_one_name_in_two_folders_stay_two(dataset: Dataset, tmp_path: P
         shutil.copy(dataset.path(clip), tmp_path / "in" / name)
     import_dataset(tmp_path / "in", tmp_path / "out")
     assert sorted(os.listdir(tmp_path / "out" / "audio")) == ["2.wav", "cat-1.wav", "dog-1.wav"]
+
+
+def test_no_two_files_get_one_name_whatever_their_folders_are_called() -> None:
+    files = ["dog-1.wav", "dog/1.wav", "cat/1.wav", "dog-1-2.wav"]
+    assert _distinct(files) == ["dog-1.wav", "dog-1-2.wav", "cat-1.wav", "dog-1-2-2.wav"]
 
 
 # Takes what tclap gives to ffmpeg, and knows one format: a wav with another ending.

@@ -81,8 +81,9 @@ def test_silent_windows_are_left_out() -> None:
 
 def test_wrong_files_and_nothing_are_refused(mini: Mini, dataset: Dataset, tmp_path: Path) -> None:
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
-    with pytest.raises(InputError, match=r"2 unusable file\(s\): broken.wav: unreadable.*gone.wav: missing"):
-        similarities(mini, [str(tmp_path / "broken.wav"), str(tmp_path / "gone.wav")], ["a"])
+    broken, gone = str(tmp_path / "broken.wav"), str(tmp_path / "elsewhere" / "gone.wav")
+    with pytest.raises(InputError, match=rf"^2 unusable file\(s\): {broken}: unreadable.*{gone}: missing"):
+        similarities(mini, [str(dataset.path(0)), broken, gone], ["a"])
     with pytest.raises(InputError, match="at least one audio file and one text"):
         similarities(mini, [], ["a"])
     with pytest.raises(InputError, match="at least one audio file and one text"):

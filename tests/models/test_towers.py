@@ -17,7 +17,7 @@ from tclap import models
 from tclap.config import LossCoefficients, OptimiserSettings
 from tclap.data import captions
 from tclap.features import TextFeatures, padded_texts
-from tclap.models import laion, msclap
+from tclap.models import laion, msclap, split
 from tclap.models.conformance import _keeps
 from tclap.models.mini import Mini
 from tclap.models.protocol import ContrastiveModel, padded, text_embeddings, trainable_parameters
@@ -317,6 +317,30 @@ def test_named_parameters_of_the_paper(shared: Shared) -> None:
         "caption_encoder.base.ln_f",
         "caption_encoder.projection",
     )
+
+
+def test_a_whole_tower_is_scored_with_few_windows_at_once(
+    name: str, shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scoring hands over 512 of them, which a tower without a gradient to keep may hear in parts."""
+    model = shared(name, "all")
+    wave = wave_of(model, shorter=True)
+    heard: list[int] = []
+    lower = model.audio.lower
+
+    def counted(part: torch.Tensor) -> torch.Tensor:
+        heard.append(len(part))
+        return lower(part)
+
+    with torch.no_grad():
+        whole = model.audio_head(wave)
+        monkeypatch.setattr(model.audio, "lower", counted)
+        monkeypatch.setitem(split.FROZEN_WINDOWS, "cpu", 1)
+        torch.testing.assert_close(model.audio_head(wave), whole, atol=EXACT, rtol=0)
+        model.module().train()  # a step with --chunk, whose second pass must draw the same dropout
+        model.audio_head(wave)
+        model.module().eval()
+    assert heard == [1] * len(wave) + [len(wave)]
 
 
 @pytest.mark.parametrize("trainable", TRAINABLE)

@@ -19,6 +19,7 @@ from tclap.evaluation.embed import zste_scores
 from tclap.features import text_features
 from tclap.models.conformance import findings
 from tclap.models.protocol import ContrastiveModel, text_embeddings, trainable_parameters
+from tclap.models.split import FROZEN_TEXTS, FROZEN_WINDOWS
 from tclap.training import checkpoint
 from tclap.training.base import pretrained_checkpoint
 from tests.models.small_models import windows
@@ -187,6 +188,27 @@ def test_frozen_halves_are_calm_in_training_and_batch_norm_keeps_its_statistics(
     assert model.own.audio[1].running_mean.equal(mean)
     assert "own.before.0.weight" not in trainable_parameters(model)
     assert "logit_scale" in trainable_parameters(model)
+
+
+def test_frozen_halves_get_no_more_at_once_than_those_of_this_package(mine: ModuleType) -> None:
+    """A sweep hands all of its texts over in one call: thousands, which a language model would hold padded."""
+    most = {"windows": 0, "texts": 0}
+
+    class Counted(Trainable):
+        def audio_frozen(self, wave: torch.Tensor) -> torch.Tensor:
+            most["windows"] = max(most["windows"], len(wave))
+            return super().audio_frozen(wave)
+
+        def text_frozen(self, texts: list[str]) -> list[torch.Tensor]:
+            most["texts"] = max(most["texts"], len(texts))
+            return super().text_frozen(texts)
+
+    mine.build = Counted  # type: ignore[attr-defined]
+    model = models.load("mine:build")
+    wave, texts = windows(20, 1.0, 8000), [f"sound {n}" for n in range(300)]
+    assert model.audio_frozen(wave).equal(torch.cat([model.own.audio_frozen(one[None]) for one in wave]))
+    assert [bytes(ids.tolist()).decode() for ids in model.text_frozen(texts)] == texts
+    assert most == {"windows": FROZEN_WINDOWS["cpu"], "texts": FROZEN_TEXTS}
 
 
 def test_text_features_in_bfloat16_as_a_language_model_has_them_on_a_gpu_are_kept_and_read(mine, tmp_path) -> None:

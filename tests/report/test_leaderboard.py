@@ -8,6 +8,7 @@ from scipy import stats
 
 from tclap.errors import InputError
 from tclap.evaluation.statistics import t_half_width
+from tclap.report.grid import STOPPED_AT
 from tclap.report.leaderboard import (
     column_of,
     paired_cells,
@@ -146,6 +147,17 @@ def test_paired_comparison_uses_the_seeds_that_both_have(frame_of: Frame) -> Non
     best = str(winner(rank(frame, "zste/temporal"))["config_hash"])
     (row,) = paired_comparisons(frame, "zste/temporal", best).to_dict("records")
     assert (row["seeds"], row["difference"]) == (2, 2.5)
+
+
+def test_what_was_stopped_early_is_not_compared(frame_of: Frame) -> None:
+    frame = frame_of({**THREE, (0, 1, 1e-3): [51.0, 52.0, 55.0]})
+    best = str(winner(rank(frame, "zste/temporal"))["config_hash"])
+    stopped = frame["config_hash"].drop_duplicates().iloc[-1]
+    frame[STOPPED_AT] = np.where(frame["config_hash"] == stopped, 100, np.nan)
+    pd.testing.assert_frame_equal(
+        paired_comparisons(frame, "zste/temporal", best),
+        paired_comparisons(frame[frame["config_hash"] != stopped], "zste/temporal", best),
+    )
 
 
 @pytest.mark.parametrize("values", [[60.0], [60.0, 61.0], [60.1, 61.7, 62.3]])
