@@ -71,10 +71,14 @@ class Extraction:
     def folder(self) -> Path:
         return self.place.with_suffix(".partial")
 
+    @property
+    def chunks(self) -> int:
+        """How many there are."""
+        return math.ceil(len(self.composites) / CHUNK)
+
     def pending(self) -> list[int]:
         """Chunks that are not computed yet."""
-        chunks = range(math.ceil(len(self.composites) / CHUNK))
-        return [chunk for chunk in chunks if not (self.folder / f"chunk-{chunk}").exists()]
+        return [chunk for chunk in range(self.chunks) if not (self.folder / f"chunk-{chunk}").exists()]
 
 
 def audio_extraction(

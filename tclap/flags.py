@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import to_jsonable_python
 from upath import UPath
 
 from tclap import models, presets
@@ -298,8 +299,9 @@ class SweepSettings(TrainingFlags, StoppingFlags, ScriptSettings):
         """Settings of `identity` that are newer than some sweeps, as those had them."""
         parts = (DataSettings, LossCoefficients, Configuration)
         known = {name: value for part in parts for name, value in part.meant_before.items()}
-        as_json = SweepSettings(**{name: value for name, value in known.items() if name in type(self).model_fields})
-        return {name: value for name, value in as_json.identity().items() if name in (*known, "vary")}
+        flags = {name: value for name, value in known.items() if name in SweepSettings.model_fields}
+        as_json: dict[str, Any] = to_jsonable_python(flags)
+        return {**as_json, "vary": []}
 
     @property
     def sweep_folder(self) -> UPath:

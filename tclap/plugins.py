@@ -77,7 +77,7 @@ def code_version(name: str, group: str) -> str:
     try:
         return f"{where} {importlib.metadata.version(top)}"
     except importlib.metadata.PackageNotFoundError:
-        return f"{where} {_content(Path(str(sys.modules[top].__file__)))}"
+        return f"{where} {_content(_home(module_name))}"
 
 
 def code_paths(name: str, group: str) -> list[Path]:
@@ -89,20 +89,28 @@ def code_paths(name: str, group: str) -> list[Path]:
     if where is None:
         return []
     load(name, group)
-    top = where.partition(":")[0].partition(".")[0]
-    file = Path(str(sys.modules[top].__file__)).resolve()
+    home = _home(where.partition(":")[0]).resolve()
     installed = [Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib", "stdlib")]
-    if any(file.is_relative_to(folder) for folder in installed):
-        return []
-    return [file.parent if file.name == "__init__.py" else file]
+    return [] if any(home.is_relative_to(folder) for folder in installed) else [home]
 
 
-def _content(file: Path) -> str:
-    """SHA-256 of a module's file, or of all Python files of a package whose __init__.py it is."""
-    files = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
+def _home(module_name: str) -> Path:
+    """The folder of a module's outermost package, with or without an `__init__.py`, or the file of a lone module."""
+    top = sys.modules[module_name.partition(".")[0]]
+    if top.__file__ is not None:
+        file = Path(top.__file__)
+        return file.parent if file.name == "__init__.py" else file
+    file = Path(str(sys.modules[module_name].__file__))  # one of the folders that are together a namespace package
+    own = file.parent if file.name == "__init__.py" else file
+    return own.parents[module_name.count(".") - 1]
+
+
+def _content(home: Path) -> str:
+    """SHA-256 of a module's file, or of all Python files of a package's folder."""
+    root, files = (home, sorted(home.rglob("*.py"))) if home.is_dir() else (home.parent, [home])
     digest = hashlib.sha256()
     for path in files:
-        digest.update(f"{path.relative_to(file.parent)}\n".encode() + path.read_bytes())
+        digest.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 

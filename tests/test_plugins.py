@@ -69,6 +69,9 @@ def test_code_is_named_by_its_version_or_else_by_its_files(here):
     assert one != version("my_b:x", my_b="x = 10")
     whole = version("my_p.inner:x", __init____of__my_p="", inner__of__my_p="x = 1", other__of__my_p="y = 1")
     assert whole != version("my_p.inner:x", other__of__my_p="y = 22")
+    bare = version("my_n.inner:x", inner__of__my_n="x = 1", other__of__my_n="y = 1")  # a folder without __init__.py
+    assert plugins.code_paths("my_n.inner:x", plugins.MODELS) == [here / "my_n"]
+    assert bare != version("my_n.inner:x", other__of__my_n="y = 22")
     assert plugins.code_version("pytest:main", plugins.MODELS) == f"pytest:main {pytest.__version__}"
 
 

@@ -90,7 +90,7 @@ def _take_part(
                 finish_extraction(extraction)
         elif not any(_compute_unless_taken(extraction, model, chunk) for chunk in _from_own_place(pending)):
             time.sleep(LOOK_EVERY_S)
-        tell("features", len(pending))
+        tell("features", extraction.chunks - len(extraction.pending()))
     shutil.rmtree(extraction.folder, ignore_errors=True)  # a lock may have been put there while it was removed
     return True
 

@@ -95,7 +95,7 @@ class Progress(tune.Callback):
         if job.prepares:
             return
         stopped_at = result.get("stopped_at")
-        self._count(job, early=stopped_at is not None)
+        self._count(job, early=stopped_at is not None or result["outcome"] == FAILED)
         self._live.tell(job, self._label(job), result["outcome"], self._steps_left(job), str(result.get("reason", "")))
         if result["outcome"] == FAILED:
             self._failed += 1
@@ -112,7 +112,7 @@ class Progress(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         job = Job.from_json(trial.config["job"])
         if not job.prepares:
-            self._count(job)
+            self._count(job, early=True)
             self._failed += 1
             self._live.tell(job, self._label(job), FAILED, self._steps_left(job), f"lost {RETRIES + 1} times")
         self.say(f"FAILED {self._name(trial)}: lost {RETRIES + 1} times: {trial.error_file}", "red")
@@ -154,7 +154,7 @@ class Progress(tune.Callback):
             if lane not in self._of_lane:
                 self._of_lane[lane] = self._bars.add_task("", total=None, note="")
             named = name if job is None else f"{name}  {self._label(job)}"
-            total = None if job is None else job.configuration.optimiser.steps
+            total = None if job is None else self._steps_left(job)  # of all of its seeds
             self._bars.update(self._of_lane[lane], description=f"  {lane}  {named}", completed=step, total=total)
 
     def _label(self, job: Job) -> str:
@@ -167,7 +167,8 @@ class Progress(tune.Callback):
             self._best.tell(self._label(job), result)
         return self._best.line(self._label(job))
 
-    def _count(self, job: Job, early: bool = False) -> None:
+    def _count(self, job: Job, early: bool) -> None:
+        """early: it ended without some of its steps."""
         self._ended += 1
         self._changed = True
         self._running.pop(job.hash, None)

@@ -75,12 +75,14 @@ def claimed(settings: SweepSettings, configurations: Sequence[Configuration]) ->
     data = settings.data or default_dataset(settings.storage if isinstance(settings.storage, Path) else cache)
     console.print(read_dataset(data)[1])
     preflight.check_dataset(data, configurations)
-    note = preflight.shared_recordings(data, configurations[0].data)
-    if note and not settings.allow_shared_recordings:
+    heard = list({configuration.data: None for configuration in configurations})  # folds may vary
+    notes = dict.fromkeys(preflight.shared_recordings(data, own) for own in heard)
+    for note in filter(None, notes if not settings.allow_shared_recordings else ()):
         console.print(note, style="yellow")
     preflight.check_retrieval(settings)
     workspace = open_workspace(data, cache)
-    check_clips(workspace, configurations[0].data)  # before the name is bound to the digest, which mending them changes
+    for own in heard:
+        check_clips(workspace, own)  # before the name is bound to the digest, which mending them changes
     tracking.tracking_uri(settings.storage)
     # With object storage, which has no locks, it keeps away the other processes of this machine alone.
     place = settings.sweep_folder if isinstance(settings.sweep_folder, Path) else cache / settings.name

@@ -13,6 +13,7 @@ from tclap.evaluation.statistics import Score
 from tclap.tracking.runs import as_parameter, find_runs, score_metrics
 
 KIND_LIST, KIND_MODEL = "model_list", "scored_model"
+PROBLEM = "problem"  # the tag that says why a model has no scores
 
 
 def open_list(client: MlflowClient, experiment_id: str, name: str, parameters: Mapping[str, object]) -> str:
@@ -31,13 +32,13 @@ def log_model(
     scores: Mapping[str, Score],
     problem: str | None,
 ) -> str:
-    """One model's run: its scores as metrics, or FAILED with the tag `problem`. Returns the run id."""
+    """One model's run: its scores as metrics, or FAILED with the tag PROBLEM. Returns the run id."""
     identity = {"model_list": list_name, "kind": KIND_MODEL, "model": model}
     run_id = _open(
         client, experiment_id, identity, {"mlflow.runName": model, "mlflow.parentRunId": parent_id}, parameters
     )
     if problem is not None:
-        client.set_tag(run_id, "problem", problem)
+        client.set_tag(run_id, PROBLEM, problem)
         client.set_terminated(run_id, "FAILED")
         return run_id
     now_ms = int(time.time() * 1000)
@@ -66,6 +67,10 @@ def _open(
         if run.data.params == shown:
             run_id: str = run.info.run_id
             client.update_run(run_id, status="RUNNING")
+            for key, value in tags.items():  # the list may be another
+                client.set_tag(run_id, key, value)
+            if PROBLEM in run.data.tags:
+                client.delete_tag(run_id, PROBLEM)
             return run_id
     run_id = client.create_run(experiment_id, tags={**identity, **tags}).info.run_id
     client.log_batch(run_id, params=[Param(key, value) for key, value in shown.items()])

@@ -145,6 +145,7 @@ CASES = [
     Case(TRAIN, "cut short: its header promises", encoded("aiff", 0.7, format="AIFF")),
     Case(TRAIN, "unreadable", encoded("flac", 0.7, format="FLAC")),
     Case(SWEEP, "empty", sound(np.zeros(0))),
+    Case(f"{SWEEP}|--train-folds|2|--vary|train_folds=2,2+1", "empty", sound(np.zeros(0))),  # in fold 1
     Case(SWEEP, "silent at", sound(np.zeros(16_000))),
     Case(SWEEP, "holds NaN", sound(np.full(16_000, np.nan), subtype="FLOAT")),
     Case(SWEEP, "its sample rate is", sound(np.ones(100) * 0.1, rate=100)),

@@ -55,6 +55,20 @@ def test_what_would_change_finished_numbers_is_refused_in_one_line(tmp_path, fla
     assert (tmp_path / CLAIM).read_bytes() == before
 
 
+def test_the_environment_does_not_change_what_was_meant_before(monkeypatch):
+    before = sweep().meant_before()
+    assert before == {
+        "timing": "midpoint",
+        "prompts": ["The sound of {}"],
+        "vary_draws": False,
+        "row_o": "printed",
+        "vary": [],
+    }
+    for name, value in {"PRESET": "released", "GPUS_PER_WORKER": "0.5", "USE_GPU": "true", "TIMING": "drawn"}.items():
+        monkeypatch.setenv(f"TCLAP_{name}", value)
+    assert sweep("--preset", "paper").meant_before() == before
+
+
 def test_another_dataset_is_refused(tmp_path):
     claim_name(tmp_path, {"dataset": "a", "seeds": [0]}, {}, ("seeds",))
     with pytest.raises(InputError, match="dataset was a, now b"):
