@@ -12,8 +12,9 @@ same command again runs what is left. Seeds and folds of ESC-50 go in turn: seed
 seed 1 on the second, so three seeds are three folds. Each fold with each seed would cost three times as much, and its
 intervals would still rest on three folds. On two quiet cores all of it takes an estimated 7 hours; --dry-run lists it.
 
-Every number is kept beside the page, in docs/findings.csv, and the page is made from that file. A sweep that is run
-again is compared with it, digit by digit.
+Every number is kept beside the page, in docs/findings.csv, and the page is made from that file: of the whole study,
+whichever part of it ran. A sweep that is run again is compared with it, digit by digit. With --out, the page is of what
+was asked for.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ from tclap.sweep.plan import make_plan
 from tclap.training import checkpoint
 
 Part = Literal["row-o", "timing", "esc50", "midpoint", "unseen"]
-PARTS: tuple[Part, ...] = ("row-o", "timing", "esc50", "midpoint", "unseen")
+REAL: tuple[Part, ...] = ("esc50", "midpoint", "unseen")
+PARTS: tuple[Part, ...] = ("row-o", "timing", *REAL)
 
 
 class FindingsSettings(ScriptSettings):
@@ -121,9 +123,29 @@ class Unit:
         return {config_hash(configuration) for configuration in self.configurations()}
 
 
+def to_run(settings: FindingsSettings) -> list[Unit]:
+    """The sweeps of the chosen parts. Raises InputError if they need data that is not given or lacks a fold."""
+    if settings.data is None and (wanted := [part for part in REAL if part in settings.part]):
+        if set(settings.part) != set(PARTS):
+            raise InputError(f"the parts {', '.join(wanted)} need ESC-50: --data")
+        console.print("without --data: no ESC-50, so the parts esc50, midpoint and unseen are left out", style="yellow")
+        settings = settings.model_copy(update={"part": tuple(part for part in PARTS if part not in REAL)})
+    return list(units(settings))
+
+
+def of_page(settings: FindingsSettings) -> list[Unit]:
+    """The sweeps that the page is of: on the study's own page all of them, whichever are run now."""
+    if settings.out is not None or settings.quick:
+        return to_run(settings)
+    fields = ("part", "folds", "seeds", "batch_sizes")
+    return list(
+        units(settings.model_copy(update={name: FindingsSettings.model_fields[name].default for name in fields}))
+    )
+
+
 def units(settings: FindingsSettings) -> Iterator[Unit]:
     """The sweeps of the chosen parts, in the order in which they are run: batch sizes outside, so that a study that is
-    broken off has all of its folds."""
+    broken off has all of its folds. Without data, ESC-50 is taken to have the chosen folds."""
     common = {"storage": settings.storage, "vary_draws": True}
     quick = {"steps_a": 3, "steps_b": 4, "takes": 2, "base_steps": 5} if settings.quick else {}
 
@@ -140,15 +162,10 @@ def units(settings: FindingsSettings) -> Iterator[Unit]:
             yield synthetic("row-o", seed, "drawn", "alpha")
         if "timing" in settings.part:
             yield synthetic("timing", seed, "midpoint", "printed")
-    wanted = [part for part in ("esc50", "midpoint", "unseen") if part in settings.part]
+    wanted = [part for part in REAL if part in settings.part]
     if not wanted:
         return
-    if settings.data is None:
-        if set(settings.part) != set(PARTS):
-            raise InputError(f"the parts {', '.join(wanted)} need ESC-50: --data")
-        console.print("without --data: no ESC-50, so the parts esc50, midpoint and unseen are left out", style="yellow")
-        return
-    known = sorted(set(read_index(settings.data).folds.tolist()))
+    known = sorted(set(settings.folds if settings.data is None else read_index(settings.data).folds.tolist()))
     missing = sorted(set(settings.folds) - set(known))
     if missing:
         raise InputError(f"{settings.data} has no fold {missing[0]}; its folds are {', '.join(map(str, known))}")
@@ -196,7 +213,7 @@ def base_scores(sweep: Place, workspace: Workspace, configuration: Configuration
 def main() -> int:
     settings = parse(FindingsSettings)
     _forget_environment()
-    planned = list(units(settings))
+    planned = to_run(settings)
     kept = read_study(settings.csv)
     left = [unit for unit in planned if not (_is_kept(unit, kept) if settings.go_on else _is_done(unit, settings))]
     console.print(f"{len(planned)} sweeps, {len(planned) - len(left)} of them done")
@@ -205,7 +222,7 @@ def main() -> int:
             console.print(f"{'left' if unit in left else 'done'}  {' '.join(unit.command())}")
         return 0
     code = 0 if settings.render else _run(left, settings.hours)
-    _render(settings, planned, kept)
+    _render(settings, of_page(settings), kept)
     return code
 
 
@@ -269,7 +286,7 @@ def page_from(frame: pd.DataFrame, planned: list[Unit]) -> tuple[str, int]:
     ended = set(shown[SWEEP])
     missing = [unit.name for unit in planned if unit.name not in ended]
     partly = [unit.name for unit in planned if unit.name in ended and not _is_kept(unit, shown)]
-    rotated = [unit.flags for unit in planned if unit.part not in ("row-o", "timing")]
+    rotated = [unit.flags for unit in planned if unit.part in REAL]
     test_per_train = max((len(flags["eval_folds"]) / len(flags["train_folds"]) for flags in rotated), default=0.0)
     return page_of(shown, len(planned), missing, partly, test_per_train), len(ended)
 
@@ -278,6 +295,8 @@ def _lines(settings: FindingsSettings, planned: list[Unit]) -> Iterator[Line]:
     """The sweeps that the storage holds results of."""
     workspaces: dict[Path, Workspace] = {}
     for unit in planned:
+        if unit.part in REAL and settings.data is None:
+            continue  # nothing of it can have run now, and the base of what ran before is scored on its clips
         ledger = read_ledger(settings.storage / unit.name)
         (seed,), configurations = unit.flags["seeds"], unit.configurations()
         if not any(ledger.get(configuration, seed) for configuration in configurations):

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 
@@ -109,9 +108,9 @@ def test_what_the_environment_says_of_real_sound_does_not_reach_the_synthetic_sw
 
 def test_real_sound_needs_its_data(script: ModuleType, root: Path, tmp_path: Path) -> None:
     with pytest.raises(script.InputError, match="the parts esc50 need ESC-50: --data"):
-        list(script.units(script.FindingsSettings(part=("esc50",), storage=tmp_path)))
+        script.to_run(script.FindingsSettings(part=("esc50",), storage=tmp_path))
     with pytest.raises(script.InputError, match="has no fold 7; its folds are 1, 2, 3, 4, 5"):
-        list(script.units(script.FindingsSettings(part=("esc50",), data=root, folds=(7,), storage=tmp_path)))
+        script.to_run(script.FindingsSettings(part=("esc50",), data=root, folds=(7,), storage=tmp_path))
 
 
 def test_it_goes_on_and_writes_the_page_from_what_has_ended(
@@ -178,16 +177,30 @@ def test_it_goes_on_and_writes_the_page_from_what_has_ended(
 
 
 def test_the_kept_numbers_are_the_plans_and_make_the_page_beside_them(
-    script: ModuleType, monkeypatch: pytest.MonkeyPatch
+    script: ModuleType,
 ) -> None:
-    monkeypatch.setattr(script, "read_index", lambda data: SimpleNamespace(folds=np.arange(1, 5)))  # ESC-50's, here
-    planned = list(script.units(script.FindingsSettings(data=Path("esc50"))))
+    planned = script.of_page(script.FindingsSettings())
     frame = read_study(DOCS / "findings.csv")
     assert len(of_plan(frame, {unit.name: unit.hashes() for unit in planned})) == len(frame)
     generated, ended = script.page_from(frame, planned)
     assert ended == frame["sweep"].nunique() > 0
     page = (DOCS / "findings.md").read_text(encoding="utf-8")
     assert put_between_marks(page, generated) == page
+
+
+@pytest.mark.parametrize("flags", [(), ("--part", "row-o", "--seeds", "1")])
+def test_the_studys_page_is_of_the_whole_study_whichever_part_is_run_or_rendered(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    kept = {name: (DOCS / name).read_bytes() for name in ("findings.md", "findings.csv")}
+    (tmp_path / "docs").mkdir()
+    for name, content in kept.items():
+        (tmp_path / "docs" / name).write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    assert run(script, monkeypatch, "--render", *flags) == 0
+    assert {name: (tmp_path / "docs" / name).read_bytes() for name in kept} == kept
+    assert run(script, monkeypatch, "--render", "--part", "row-o", "--out", "mine.md") == 0
+    assert "0 of the 6 sweeps" in (tmp_path / "mine.md").read_text()
 
 
 def test_a_trial_of_the_machinery_does_not_write_over_the_page(script: ModuleType, tmp_path: Path) -> None:
