@@ -12,9 +12,9 @@ from tclap.lanes.driver import run_sweep
 
 def main() -> int:
     settings = parse(SweepSettings)
-    start = settings.configuration("B", LossCoefficients(), settings.batch_sizes[0])
+    rows = [settings.configuration("B", LossCoefficients(), size) for size in settings.batch_sizes]
     axes = [parse_vary("optimiser_b.weight_decay=0,0.01,0.1"), *settings.variations()]  # and those of --vary
-    return run_sweep(settings, expand([start], axes), table="decay")
+    return run_sweep(settings, expand(rows, axes), table="decay")
 
 
 if __name__ == "__main__":

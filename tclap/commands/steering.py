@@ -141,7 +141,8 @@ class Exclude(SweepPlace):
         tagged = tag_excluded(client, experiment_id, self.name, steering.excluded(folder))
         said = "taken in again" if self.undo else "excluded"
         console.print(f"{said}: {job.hash}  {job.label}  ({tagged} runs in MLflow)")
-        flag = "" if str(self.storage) == "runs" else f" --storage {shlex.quote(str(self.storage))}"
+        apart = str(self.storage) == "runs" or "://" in str(self.storage)  # a URL has its MLflow elsewhere
+        flag = "" if apart else f" --storage {shlex.quote(str(self.storage))}"
         report = f"tclap report --name {self.name}{flag}"
         console.print(f"its own command writes tables and report.html anew; {report} the tables alone")
 

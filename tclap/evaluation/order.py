@@ -119,7 +119,8 @@ def order_scores(suite: Suite, credit: np.ndarray, unseen: Sequence[int] | np.nd
 
     order/moved: share of right answers. order/paired: f and r both right, the group score of Winoground (Thrush et al.
     2022). order/bias: one caption wins for both. order/<case>: moved at one timing. order/unseen: moved over the pairs
-    that touch an unseen class. Tied captions share the credit, so the last two are expectations over their orders.
+    that touch an unseen class. Tied captions share the credit, so order/paired and order/bias are expectations over
+    their orders.
     """
     recordings = suite.recordings[suite.order.clips]  # [n, 2]
     f, r = credit[::2], credit[1::2]
