@@ -81,11 +81,16 @@ def _exists(file: Path) -> bool:
         raise InputError(f"{file} cannot be read: {error.strerror}") from error
 
 
+def whole(text: str) -> int:
+    """What matches WHOLE as a number: 1 or 1.0, as pandas writes a column of which a value was missing."""
+    return int(text.partition(".")[0])
+
+
 def _whole(csv: Path, row: Row, column: str) -> int:
     text = row[column].strip()
     if not WHOLE.fullmatch(text):
         raise InputError(f"{csv} line {row.line}: {column} {text!r} is not a whole number")
-    return int(text.partition(".")[0])
+    return whole(text)
 
 
 def _classes(csv: Path, rows: Sequence[Row], targets: Sequence[int]) -> dict[int, str]:

@@ -27,7 +27,7 @@ import numpy as np
 from tclap.data import dataset as esc50
 from tclap.data.audio import FOR_FFMPEG, is_utf8
 from tclap.data.captions import spoken, words
-from tclap.data.dataset import Dataset, on_disk
+from tclap.data.dataset import WHOLE, Dataset, on_disk, whole
 from tclap.data.table import Row, read_table, require
 from tclap.data.timed import scheme
 from tclap.errors import InputError
@@ -204,9 +204,9 @@ def _folds(source: Path, rows: Sequence[Row]) -> np.ndarray:
     if not any(given):
         return np.zeros(len(rows), np.int64)
     for row, text in zip(rows, given, strict=True):
-        if not text.isdecimal() or int(text) < 1:
+        if not WHOLE.fullmatch(text) or whole(text) < 1:
             raise InputError(f"{source} line {row.line}: fold {text!r} is not a whole number from 1")
-    return np.array([int(text) for text in given])
+    return np.array([whole(text) for text in given])
 
 
 def in_name_order(dataset: Dataset) -> Dataset:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import soundfile
+from filelock import FileLock
 from scipy.signal import butter, sosfilt
 
 from tclap.data.dataset import COLUMNS
@@ -208,7 +209,12 @@ def is_synthetic(root: Path) -> bool:
 def default_dataset(storage: Path) -> Path:
     """The embedded default below `storage`, written if it is not there yet."""
     place = default_place(storage)
-    return place if place.exists() else write_dataset(place)
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(place.with_suffix(".lock")):  # two first sweeps in one storage
+            if not place.exists():
+                write_dataset(place)
+    return place
 
 
 def default_place(storage: Path) -> Path:

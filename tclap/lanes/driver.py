@@ -224,8 +224,9 @@ def run_jobs(start: Start, work: Work) -> Spent:
         except KeyboardInterrupt:
             ray.shutdown()  # nothing of the sweep may run, and log, while it is concluded
             raise
-        except Exception:
-            store.client.set_terminated(store.run_id, "FAILED")
+        except Exception as error:
+            if not tracking.is_away(error):
+                store.client.set_terminated(store.run_id, "FAILED")
             raise
     return Spent(time.monotonic() - entered, ready_s[0] if ready_s else None)
 

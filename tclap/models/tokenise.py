@@ -122,7 +122,9 @@ def _pretrained(kind: Any, repo: str, beside: Path, files: str) -> Any:
     try:
         return kind.from_pretrained(source)
     except (OSError, ValueError, TypeError, json.JSONDecodeError) as error:
-        raise InputError(f"the tokenizer {source} cannot be read; it needs {files}: {_line(error)}") from error
+        raise InputError(
+            f"the tokenizer {source} cannot be read; it needs {files}: {weights.line_of(error)}"
+        ) from error
 
 
 def _identity(tokenizer: Any) -> str:
@@ -131,7 +133,3 @@ def _identity(tokenizer: Any) -> str:
     rules.pop("padding", None)
     rules.pop("truncation", None)
     return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:200] or type(error).__name__

@@ -84,16 +84,18 @@ def beside(path: Path, repo: str | None, file: str) -> Path | None:
         return path.parent / file
     if repo is None:
         return None
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
+    if try_to_load_from_cache(repo, file) is _CACHED_NO_EXIST:  # the hub said so before
+        return None
     require_hub(f"{file} of {repo}", f"{repo}/resolve/main/{file}", f"it in {path.parent}")
     try:
         return Path(hf_hub_download(repo, file))
     except EntryNotFoundError:
         return None
     except (HfHubHTTPError, OSError, ValueError) as error:
-        raise InputError(f"could not download {file} of {HUB}/{repo}: {_line(error)}") from error
+        raise InputError(f"could not download {file} of {HUB}/{repo}: {line_of(error)}") from error
 
 
 def require_hub(what: str, page: str, placing: str) -> None:
@@ -144,7 +146,7 @@ def read(path: Path) -> dict[str, Tensor]:
         try:
             return load_file(path)
         except (OSError, SafetensorError) as error:
-            raise InputError(f"{path} is truncated or no safetensors file: {_line(error)}") from error
+            raise InputError(f"{path} is truncated or no safetensors file: {line_of(error)}") from error
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(NUMPY_NUMBERS):
             warnings.simplefilter("ignore")  # of a pickle protocol that is refused below
@@ -152,7 +154,7 @@ def read(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise InputError(f"{path} is no file of plain tensors, so it is not read (nothing was unpickled)") from error
     except NOT_TORCHS as error:
-        raise InputError(f"{path} is truncated or no torch file: {_line(error)}") from error
+        raise InputError(f"{path} is truncated or no torch file: {line_of(error)}") from error
     for wrapper in ("model", "state_dict"):
         if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
             state = state[wrapper]
@@ -181,5 +183,6 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], model: str, path: Path)
     module.load_state_dict({name: tensor for name, tensor in state.items() if name in own}, strict=False)
 
 
-def _line(error: Exception) -> str:
+def line_of(error: Exception) -> str:
+    """The beginning of what an error says, or its kind."""
     return str(error).strip().split("\n")[0][:200] or type(error).__name__

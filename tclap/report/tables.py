@@ -15,6 +15,7 @@ from tclap.config import COEFFICIENTS, Configuration, config_hash
 from tclap.evaluation.statistics import Score, t_half_width
 from tclap.evaluation.zste import BOUNDS, COLUMNS, bound_values, metric_values
 from tclap.evaluation.zste import ORDER as RANKED
+from tclap.models.weights import RANDOM
 from tclap.places import write_atomically
 from tclap.report.grid import STOPPED_AT, About, Grid, score_grid, spread
 from tclap.report.plots import table_picture
@@ -43,7 +44,7 @@ ORDER_NOTE = (
 
 def untrained_warning(weights: str | None) -> str:
     """What a table says first if the base has random weights; else nothing."""
-    return "**The base is untrained** (`--weights random`): these scores mean nothing. " if weights == "random" else ""
+    return "**The base is untrained** (`--weights random`): these scores mean nothing. " if weights == RANDOM else ""
 
 
 def result_frame(configurations: Sequence[Configuration], results: Mapping[tuple[str, int], Result]) -> pd.DataFrame:

@@ -27,5 +27,10 @@ def outcome_of(
     results: Sequence[Result], metrics: Mapping[str, float], objectives: Sequence[str], steps: int
 ) -> Outcome:
     """The outcome of a configuration with so many steps from its results and their mean metrics."""
-    stopped = [result.stopped_at for result in results if result.stopped_at is not None]
-    return Outcome([metrics[name] for name in objectives], 1 - min(stopped) / steps if stopped else 0.0)
+    stopped = min((result.stopped_at for result in results if result.stopped_at is not None), default=None)
+    return Outcome([metrics[name] for name in objectives], lacking(stopped, steps))
+
+
+def lacking(stopped_at: int | None, steps: int) -> float:
+    """The share of its steps that a trial did not take."""
+    return 0.0 if stopped_at is None else 1 - stopped_at / steps

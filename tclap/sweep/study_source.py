@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from tclap.config import Configuration
 from tclap.sweep.job import Job
-from tclap.sweep.outcome import Outcome
+from tclap.sweep.outcome import Outcome, lacking
 from tclap.sweep.sources import WAIT
 from tclap.sweep.study import STORAGE_ERRORS, Choices, Study, ask, tell
 
@@ -89,9 +89,10 @@ class StudySource:
             return  # a stage-A run
         complete = metrics is not None and all(name in metrics for name in self._objectives)
         stopped_at = None if metrics is None else metrics.get("stopped_at")
-        lacking = 0.0 if stopped_at is None else 1 - stopped_at / job.configuration.optimiser.steps
         values = [metrics[name] for name in self._objectives] if metrics and complete else None
-        self._untold[number] = None if values is None else Outcome(values, lacking)
+        self._untold[number] = (
+            None if values is None else Outcome(values, lacking(stopped_at, job.configuration.optimiser.steps))
+        )
         self.tell_untold()
 
     def tell_untold(self) -> None:

@@ -59,7 +59,12 @@ def as_csv(data: Dataset, out: Path) -> Path:
 def as_captions(data: Dataset, out: Path) -> Path:
     as_csv(data, out)
     rows = [
-        [f"sounds/{name}", f"{data.class_names[data.class_ids[n]].capitalize()}.", data.folds[n], data.recordings[n]]
+        [
+            f"sounds/{name}",
+            f"{data.class_names[data.class_ids[n]].capitalize()}.",
+            f"{data.folds[n]}.0",
+            data.recordings[n],
+        ]
         for n, name in enumerate(data.filenames)
     ]
     return table(out / "clips.csv", ["path", "caption", "fold", "recording"], rows).parent

@@ -1,4 +1,6 @@
 import itertools
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -96,3 +98,19 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     assert synth.write_dataset(out, classes=2, clips=5) == out
     assert len(layouts.read_index(out).filenames) == 10
     assert [p.name for p in out.parent.iterdir()] == ["out"]  # no scratch left behind
+
+
+def test_two_first_sweeps_in_one_storage_write_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, begun = synth.write_dataset, []
+
+    def slowly(out: Path) -> Path:
+        begun.append(out)
+        time.sleep(0.3)
+        return write(out, classes=2, clips=5)
+
+    monkeypatch.setattr(synth, "write_dataset", slowly)
+    with ThreadPoolExecutor() as pool:
+        places = list(pool.map(synth.default_dataset, [tmp_path / "runs"] * 2))
+    assert places == [synth.default_place(tmp_path / "runs")] * 2
+    assert len(begun) == 1
+    assert len(datasets.read_index(places[0]).filenames) == 10

@@ -202,3 +202,20 @@ def test_pretrained_base_is_a_checkpoint_named_by_its_content(weights_of: dict[s
 def test_mini_takes_no_weights() -> None:
     with pytest.raises(ValueError, match="mini takes neither"):
         ModelSettings(weights="random")
+
+
+def test_what_the_hub_does_not_have_needs_no_network_the_second_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub's cache keeps that a file is not there."""
+    commit, missing = "0" * 40, "preprocessor_config.json"
+    repo = tmp_path / "models--someone--clap"
+    for file in ("refs/main", f".no_exist/{commit}/{missing}", f"snapshots/{commit}/model.safetensors"):
+        (repo / file).parent.mkdir(parents=True)
+        (repo / file).write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    model = repo / "snapshots" / commit / "model.safetensors"
+    assert weights.beside(model, "someone/clap", missing) is None
+    with pytest.raises(InputError, match=r"merges\.txt of someone/clap is not here"):
+        weights.beside(model, "someone/clap", "merges.txt")
