@@ -25,7 +25,7 @@ from tclap.sweep import steering
 from tclap.sweep.claim import CLAIM
 from tclap.sweep.job import DONE, FAILED, STOPPED
 from tclap.sweep.ledger import Ledger, read_ledger
-from tclap.sweep.live import RUNNING, JobState, read_live
+from tclap.sweep.live import RUNNING, JobState, Snapshot, is_held, read_live
 from tclap.sweep.recorded import done_configurations
 
 METRIC = "order"  # shown of jobs that are done, if they have it
@@ -53,7 +53,7 @@ class Runs(SweepPlace):
     def cli_cmd(self) -> None:
         folder = self.folder()
         snapshot = read_live(folder)
-        runs = snapshot is not None and snapshot.runs(time.time())
+        runs = _runs(folder, snapshot)
         ledger = read_ledger(folder)
         jobs, excluded = _jobs(folder, ledger), steering.excluded(folder)
         table = Table("job", "configuration", "state", "seeds done", "steps", METRIC, **NARROW)
@@ -148,9 +148,13 @@ class Exclude(SweepPlace):
 
 
 def _must_run(folder: UPath, name: str) -> None:
-    snapshot = read_live(folder)
-    if snapshot is None or not snapshot.runs(time.time()):
+    if not _runs(folder, read_live(folder)):
         raise InputError(f"no process runs the sweep {name} now")
+
+
+def _runs(folder: UPath, snapshot: Snapshot | None) -> bool:
+    """Whether a driver is there: it says so, or it is silent and has not let go of the sweep."""
+    return snapshot is not None and (snapshot.runs(time.time()) or (not snapshot.ended and is_held(folder)))
 
 
 def _jobs(folder: UPath, ledger: Ledger) -> list[JobState]:

@@ -24,6 +24,7 @@ from tclap.lanes import preflight
 from tclap.places import cache_folder, check_writable, is_local
 from tclap.sweep.claim import claim_name, give_back
 from tclap.sweep.ledger import Ledger, read_ledger
+from tclap.sweep.live import DRIVER_LOCK
 from tclap.sweep.steering import excluded
 from tclap.sweep.sweep import Sweep
 from tclap.tracking import runs as tracking
@@ -89,7 +90,7 @@ def claimed(settings: SweepSettings, configurations: Sequence[Configuration]) ->
     place.mkdir(exist_ok=True)
     try:
         # The kernel lets go of it however this process ends.
-        with FileLock(place / "driver.lock", timeout=0):
+        with FileLock(place / DRIVER_LOCK, timeout=0):
             identity = {**settings.identity(), "dataset": workspace.dataset_digest}
             ledger = read_ledger(settings.sweep_folder, settings.stop_early)
             claim_name(settings.sweep_folder, identity, settings.meant_before(), settings.may_grow)

@@ -6,11 +6,15 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from tclap.places import Place, does_not_answer, write_atomically
 from tclap.sweep.job import Job
 
 LIVE = "live.json"
+DRIVER_LOCK = "driver.lock"  # in the sweep's folder, or with object storage in the cache
 WAITING, RUNNING, ENDED = "waiting", "running", "ended"  # besides DONE, FAILED and STOPPED of job.py
 WRITE_EVERY_S, BEAT_S = 2.0, 10.0
 SHARE = 0.05  # of the time that writing may take, while thousands of jobs make it long
@@ -43,6 +47,17 @@ class Snapshot:
     def runs(self, now: float) -> bool:
         """Whether the driver seems to be alive."""
         return not self.ended and now - self.written_at < SILENT_S
+
+
+def is_held(sweep: Place) -> bool:
+    """Whether a driver holds the sweep's lock, though it may be silent, as while it waits for MLflow."""
+    if not isinstance(sweep, Path) or not (sweep / DRIVER_LOCK).exists():
+        return False
+    try:
+        with FileLock(sweep / DRIVER_LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 class Live:

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tclap.config import LossCoefficients
 from tclap.evaluation.statistics import Score
@@ -15,7 +16,7 @@ from tclap.sweep import steering
 from tclap.sweep.claim import claim_name
 from tclap.sweep.job import DONE, FAILED
 from tclap.sweep.ledger import Result, write_result
-from tclap.sweep.live import RUNNING, Live
+from tclap.sweep.live import DRIVER_LOCK, RUNNING, Live
 from tclap.sweep.plan import make_plan
 from tclap.training import checkpoint
 from tests import helpers
@@ -88,6 +89,15 @@ def test_jobs_of_a_sweep_whose_driver_was_killed(folder: Path) -> None:
     assert states(printed)[ALONE.hash] == "interrupted"
     assert states(printed)[LAST.hash] == "not done"
     assert "no process runs it now" in printed
+
+
+def test_a_driver_that_is_silent_since_it_waits_for_mlflow_can_be_stopped(folder: Path) -> None:
+    started(folder, time.time() - 3600)
+    with FileLock(folder / DRIVER_LOCK):
+        assert states(tclap(folder.parent, "runs", "s"))[ALONE.hash] == "running"
+        tclap(folder.parent, "stop", "s")
+    assert stop_requested(folder)
+    assert states(tclap(folder.parent, "runs", "s"))[ALONE.hash] == "interrupted"
 
 
 def test_a_sweep_of_a_version_that_wrote_no_states(folder: Path) -> None:
