@@ -13,6 +13,7 @@ import pandas as pd
 
 from tclap.errors import InputError
 from tclap.places import write_atomically
+from tclap.report.tables import setting_columns
 
 SWEEP, HASH = "sweep", "config_hash"
 RUN = (SWEEP, "stage", HASH, "seed")  # no two rows have the same; a base has no hash
@@ -49,10 +50,13 @@ def updated(kept: pd.DataFrame, fresh: pd.DataFrame) -> pd.DataFrame:
 
 
 def unequal(kept: pd.DataFrame, fresh: pd.DataFrame) -> tuple[int, list[str]]:
-    """How many rows are in both, and which sweeps have a number that is not the same in every digit."""
+    """How many rows are in both, and which sweeps have a number that is not the same in every digit.
+
+    Settings are no such numbers: the hash holds them, and they have a column only once they differ within a sweep.
+    """
     if kept.empty or fresh.empty:
         return 0, []
-    measured = [name for name in kept if name in fresh and name not in RUN]
+    measured = [name for name in kept if name in fresh and name not in {*RUN, *setting_columns(kept)}]
     pairs = kept.merge(fresh, on=list(RUN), suffixes=(" kept", " fresh"))
     differ = pd.Series(False, index=pairs.index)
     for name in measured:

@@ -61,6 +61,7 @@ def test_a_digit_that_differs_is_seen_whether_in_a_run_or_in_a_base() -> None:
     changed.loc[changed["stage"] == "base", "1"] = np.nan
     assert unequal(kept, changed) == (2, ["b"])
     assert unequal(kept, study("b", (60.0,)).assign(later=1.0)) == (2, [])  # a metric that came since
+    assert unequal(kept.assign(steps_b=np.nan), study("b", (60.0,)).assign(steps_b=1500)) == (2, [])  # of all rows now
 
 
 def test_only_what_the_plan_still_has_is_shown_in_its_order() -> None:
