@@ -133,10 +133,8 @@ def to_run(settings: FindingsSettings) -> list[Unit]:
     return list(units(settings))
 
 
-def of_page(settings: FindingsSettings) -> list[Unit]:
-    """The sweeps that the page is of: on the study's own page all of them, whichever are run now."""
-    if settings.out is not None or settings.quick:
-        return to_run(settings)
+def whole_study(settings: FindingsSettings) -> list[Unit]:
+    """The sweeps of every part, fold, seed and batch size, whichever are run now."""
     fields = ("part", "folds", "seeds", "batch_sizes")
     return list(
         units(settings.model_copy(update={name: FindingsSettings.model_fields[name].default for name in fields}))
@@ -214,6 +212,7 @@ def main() -> int:
     settings = parse(FindingsSettings)
     _forget_environment()
     planned = to_run(settings)
+    shown = whole_study(settings) if settings.out is None and not settings.quick else planned
     kept = read_study(settings.csv)
     left = [unit for unit in planned if not (_is_kept(unit, kept) if settings.go_on else _is_done(unit, settings))]
     console.print(f"{len(planned)} sweeps, {len(planned) - len(left)} of them done")
@@ -222,7 +221,7 @@ def main() -> int:
             console.print(f"{'left' if unit in left else 'done'}  {' '.join(unit.command())}")
         return 0
     code = 0 if settings.render else _run(left, settings.hours)
-    _render(settings, of_page(settings), kept)
+    _render(settings, shown, kept)
     return code
 
 

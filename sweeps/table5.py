@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from tclap.commands.registered import REGISTRY, on_disk
+from tclap.commands.registered import REGISTRY, fetched
 from tclap.config import DataSettings, ModelSettings, Timing
 from tclap.console import console, parse, run_or_exit
 from tclap.data.dataset import check_folds
@@ -95,7 +95,7 @@ def main() -> int:
     with tracking.answering(uri), contextlib.ExitStack() as while_scored:
         models = {label: _parts(label) for label in settings.models}
         for label, (name, weights) in models.items():  # every worker reads the storage
-            place = on_disk(name, storage, weights, below=storage / settings.name)
+            place = fetched(name, storage, weights, below=storage / settings.name)
             models[label] = (while_scored.enter_context(place), weights)
         client, experiment_id = tracking.connect(uri, storage)
         open_ray(settings.use_gpu)  # before there is a run that it would leave behind

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from tclap.config import COEFFICIENTS, Configuration, OptimiserSettings, config_hash
+from tclap.config import COEFFICIENTS, Configuration, OptimiserSettings, config_hash, problem_of
 from tclap.errors import InputError
 
 # Short names that do not follow from the field's own name, which is one if no other field has it.
@@ -58,7 +58,7 @@ class Axis:
         try:
             return _adapter(self).validate_python(value)
         except ValidationError as error:
-            raise InputError(f"{self.name}={shown(value)}: {_problem(error)}") from error
+            raise InputError(f"{self.name}={shown(value)}: {problem_of(error)}") from error
 
     def parse(self, text: str) -> Any:
         """The value that `text` names on a command line: "none" for no value, "+" between the members of a tuple."""
@@ -193,11 +193,7 @@ def apply(configuration: Configuration, values: Mapping[Axis, Any]) -> Configura
         return Configuration.model_validate(nested)
     except ValidationError as error:
         given = " ".join(f"{axis.name}={shown(value)}" for axis, value in values.items())
-        raise InputError(f"{given}: {_problem(error)}") from error
-
-
-def _problem(error: ValidationError) -> str:
-    return error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        raise InputError(f"{given}: {problem_of(error)}") from error
 
 
 def _fit_to_stages(nested: dict[str, Any], stages: str) -> None:

@@ -13,7 +13,7 @@ import os
 from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tclap import plugins
 
@@ -241,6 +241,11 @@ class Configuration(Settings):
         settings = self.optimiser_a if self.stages == "A" else self.optimiser_b
         assert settings is not None, "validated"
         return settings
+
+
+def problem_of(error: ValidationError) -> str:
+    """What is wrong with the first value that settings refuse, in one line."""
+    return error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
 
 
 def canonical_hash(value: object, length: int = 12) -> str:

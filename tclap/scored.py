@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from tclap import models
-from tclap.config import DataSettings, ModelSettings, OptimiserSettings, Trainable
+from tclap.config import DataSettings, ModelSettings, OptimiserSettings, Trainable, problem_of
 from tclap.data.dataset import check_folds
 from tclap.errors import InputError
 from tclap.experiment import Workspace
@@ -94,7 +94,7 @@ def open_on(
     try:
         base = ModelSettings(name=name, weights=weights, trainable=trainable, base=OptimiserSettings(steps=base_steps))
     except ValidationError as error:
-        raise InputError(str(error.errors()[0]["ctx"]["error"])) from error
+        raise InputError(problem_of(error)) from error
     data = DataSettings(train_folds=tuple(train_folds), eval_folds=tuple(folds), test_folds=())
     check_folds(workspace.dataset, {"train_folds": data.train_folds})
     place = base_checkpoint(workspace.dataset, workspace.dataset_digest, data, base, workspace.cache)

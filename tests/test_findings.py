@@ -179,7 +179,7 @@ def test_it_goes_on_and_writes_the_page_from_what_has_ended(
 def test_the_kept_numbers_are_the_plans_and_make_the_page_beside_them(
     script: ModuleType,
 ) -> None:
-    planned = script.of_page(script.FindingsSettings())
+    planned = script.whole_study(script.FindingsSettings())
     frame = read_study(DOCS / "findings.csv")
     assert len(of_plan(frame, {unit.name: unit.hashes() for unit in planned})) == len(frame)
     generated, ended = script.page_from(frame, planned)

@@ -25,7 +25,7 @@ def check_name(name: str) -> None:
 
 
 @contextlib.contextmanager
-def on_disk(
+def fetched(
     name: str,
     storage: Path,
     weights: str | None = None,
@@ -51,6 +51,6 @@ def on_disk(
 
 
 def open_any(name: str, storage: Path, weights: str | None = None, trainable: Trainable = "paper") -> ContrastiveModel:
-    """The model on the CPU. Raises InputError as `on_disk` and `open_model` do."""
-    with on_disk(name, storage, weights, trainable) as place:
+    """The model on the CPU. Raises InputError as `fetched` and `open_model` do."""
+    with fetched(name, storage, weights, trainable) as place:
         return open_model(place, weights, trainable)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, field_validator
 from rich.table import Column, Table
 
 from tclap import models
-from tclap.commands.registered import STORAGE, check_name, on_disk, open_any
+from tclap.commands.registered import STORAGE, check_name, fetched, open_any
 from tclap.config import Trainable
 from tclap.console import console
 from tclap.data import dataset as datasets
@@ -75,7 +75,7 @@ class Zste(ModelFlags):
     storage: UserPath = Field(Path("runs"), description=f"folder whose cache is used, and {STORAGE}")
 
     def cli_cmd(self) -> None:
-        with on_disk(self.model, self.storage, self.weights, self.trainable) as name:
+        with fetched(self.model, self.storage, self.weights, self.trainable) as name:
             is_checkpoint(name)  # refused before anything is read
             check_writable(self.storage)
             workspace = open_workspace(self.data, cache_folder(self.storage))

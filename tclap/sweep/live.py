@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -51,7 +52,7 @@ class Snapshot:
 
 def is_held(sweep: Place) -> bool:
     """Whether a driver holds the sweep's lock, though it may be silent, as while it waits for MLflow."""
-    if not isinstance(sweep, Path) or not (sweep / DRIVER_LOCK).exists():
+    if not isinstance(sweep, Path) or not os.access(sweep / DRIVER_LOCK, os.W_OK):  # none, or not ours to try
         return False
     try:
         with FileLock(sweep / DRIVER_LOCK, timeout=0):

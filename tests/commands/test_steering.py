@@ -1,5 +1,7 @@
 """`tclap runs`, `stop`, `pause`, `resume` on a sweep's folder; no Ray, no MLflow."""
 
+import errno
+import os
 import re
 import time
 from pathlib import Path
@@ -12,7 +14,7 @@ from tclap.evaluation.statistics import Score
 from tclap.evaluation.zste import COLUMNS, EXTRA_COLUMNS, ORDER
 from tclap.flags import SweepSettings
 from tclap.places import seed_folder, stop_requested
-from tclap.sweep import steering
+from tclap.sweep import live, steering
 from tclap.sweep.claim import claim_name
 from tclap.sweep.job import DONE, FAILED
 from tclap.sweep.ledger import Result, write_result
@@ -98,6 +100,21 @@ def test_a_driver_that_is_silent_since_it_waits_for_mlflow_can_be_stopped(folder
         tclap(folder.parent, "stop", "s")
     assert stop_requested(folder)
     assert states(tclap(folder.parent, "runs", "s"))[ALONE.hash] == "interrupted"
+
+
+def test_a_sweep_whose_lock_is_not_ours_to_try_is_listed_all_the_same(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A colleague's, whose driver was killed: who may only read it may still look at it."""
+    started(folder, time.time() - 3600)
+    (folder / DRIVER_LOCK).touch()
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder / DRIVER_LOCK))
+
+    monkeypatch.setattr(live, "FileLock", refused)  # as for whoever is not root
+    monkeypatch.setattr(os, "access", lambda place, mode: not (place == folder / DRIVER_LOCK and mode == os.W_OK))
+    assert "no process runs it now" in tclap(folder.parent, "runs", "s")
 
 
 def test_a_sweep_of_a_version_that_wrote_no_states(folder: Path) -> None:
